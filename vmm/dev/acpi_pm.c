@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/dev/acpi_pm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/* PM1_STS; the enable bits of PM1_EN have the same places (tables 4.13 and 4.14). */
+#define PM1_TIMER               0x0001
+#define PM1_GLOBAL              0x0020
+#define PM1_POWER_BUTTON        0x0100
+#define PM1_ENABLE_BITS         (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON)
+
+/* PM1_CNT (table 4.15). */
+#define PM1_SCI_EN              0x0001
+#define PM1_BM_RLD              0x0002
+#define PM1_SLP_TYP_SHIFT       10
+#define PM1_SLP_TYP             (7 << PM1_SLP_TYP_SHIFT)
+#define PM1_SLP_EN              0x2000
+
+#define TIMER_HZ                3579545
+#define TIMER_BITS              24
+#define NSEC_PER_SEC            1000000000ULL
+
+struct acpi_pm {
+	/* Constant. */
+	struct acpi_pm_config config;
+	struct bus *bus;
+
+	pthread_mutex_t lock;
+	/* Under the lock. */
+	uint16_t status, enable, control;
+	uint64_t carries;               /* changes of the timer's top bit that `status` knows of */
+	bool level;                     /* of the SCI */
+};
+
+/* Ticks since the clock's start, all 64 bits of them. */
+static uint64_t timer_ticks(const struct acpi_pm *pm)
+{
+	uint64_t ns = pm->config.clock(pm->config.opaque);
+
+	/* Seconds by themselves, for the product of all would not fit. */
+	return ns / NSEC_PER_SEC * TIMER_HZ + ns % NSEC_PER_SEC * TIMER_HZ / NSEC_PER_SEC;
+}
+
+static uint64_t timer_carries(const struct acpi_pm *pm)
+{
+	return timer_ticks(pm) >> (TIMER_BITS - 1);
+}
+
+static void update_status(struct acpi_pm *pm)
+{
+	uint64_t carries = timer_carries(pm);
+
+	if (carries != pm->carries)
+		pm->status |= PM1_TIMER;
+	pm->carries = carries;
+}
+
+static void update_sci(struct acpi_pm *pm)
+{
+	bool level = pm->status & pm->enable;
+
+	if (level == pm->level)
+		return;
+	pm->level = level;
+	pm->config.sci(pm->config.opaque, level);
+}
+
+static uint64_t event_read(void *opaque, uint64_t offset, unsigned int size)
+{
+	struct acpi_pm *pm = opaque;
+	uint32_t value;
+
+	(void)size;
+	pthread_mutex_lock(&pm->lock);
+	update_status(pm);
+	update_sci(pm);
+	value = pm->status | (uint32_t)pm->enable << 16;
+	pthread_mutex_unlock(&pm->lock);
+	return value >> (offset * 8);
+}
+
+/* Status bits are cleared by writing 1; enable bits outside of the access stay. */
+static void event_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
+{
+	struct acpi_pm *pm = opaque;
+	uint32_t written = value << (offset * 8);
+	uint32_t touched = bus_mask(size) << (offset * 8);
+
+	pthread_mutex_lock(&pm->lock);
+	update_status(pm);
+	pm->status &= ~written;
+	pm->enable = ((pm->enable & ~(touched >> 16)) | written >> 16) & PM1_ENABLE_BITS;
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+static uint64_t control_read(void *opaque, uint64_t offset, unsigned int size)
+{
+	struct acpi_pm *pm = opaque;
+	uint16_t value;
+
+	(void)size;
+	pthread_mutex_lock(&pm->lock);
+	value = pm->control | PM1_SCI_EN;
+	pthread_mutex_unlock(&pm->lock);
+	return value >> (offset * 8);
+}
+
+static void control_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
+{
+	struct acpi_pm *pm = opaque;
+	uint16_t written = value << (offset * 8);
+	uint16_t touched = bus_mask(size) << (offset * 8);
+	bool off = false;
+	unsigned int type;
+
+	pthread_mutex_lock(&pm->lock);
+	pm->control = ((pm->control & ~touched) | written) & (PM1_BM_RLD | PM1_SLP_TYP);
+	if (written & PM1_SLP_EN) {
+		type = (pm->control & PM1_SLP_TYP) >> PM1_SLP_TYP_SHIFT;
+		off = type == ACPI_PM_S5 || type == 0;
+	}
+	pthread_mutex_unlock(&pm->lock);
+	if (off)
+		pm->config.power_off(pm->config.opaque);
+}
+
+static uint64_t timer_read(void *opaque, uint64_t offset, unsigned int size)
+{
+	uint64_t ticks = timer_ticks(opaque) & ((1 << TIMER_BITS) - 1);
+
+	(void)size;
+	return ticks >> (offset * 8);
+}
+
+static void set_defaults(struct acpi_pm *pm)
+{
+	pm->status = pm->enable = pm->control = 0;
+	pm->carries = timer_carries(pm);
+}
+
+void acpi_pm_reset(struct acpi_pm *pm)
+{
+	pthread_mutex_lock(&pm->lock);
+	set_defaults(pm);
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+void acpi_pm_power_button(struct acpi_pm *pm)
+{
+	pthread_mutex_lock(&pm->lock);
+	pm->status |= PM1_POWER_BUTTON;
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+struct acpi_pm *acpi_pm_new(struct bus *pio, const struct acpi_pm_config *config,
+			    struct error *err)
+{
+	struct acpi_pm *pm = calloc(1, sizeof(*pm));
+	struct bus_device event = { "acpi-evt", event_read, event_write, pm };
+	struct bus_device control = { "acpi-cnt", control_read, control_write, pm };
+	struct bus_device timer = { "acpi-tmr", timer_read, NULL, pm };
+
+	if (!pm) {
+		error_errno(err, ENOMEM, "ACPI power management");
+		return NULL;
+	}
+	pm->config = *config;
+	pm->bus = pio;
+	pthread_mutex_init(&pm->lock, NULL);
+	set_defaults(pm);
+	if (bus_add(pio, ACPI_PM_EVENT, 4, &event, err) == -1 ||
+	    bus_add(pio, ACPI_PM_CONTROL, 2, &control, err) == -1 ||
+	    bus_add(pio, ACPI_PM_TIMER, 4, &timer, err) == -1) {
+		acpi_pm_free(pm);
+		return NULL;
+	}
+	return pm;
+}
+
+void acpi_pm_free(struct acpi_pm *pm)
+{
+	if (!pm)
+		return;
+	bus_remove(pm->bus, pm);
+	pthread_mutex_destroy(&pm->lock);
+	free(pm);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMM_MEMORY_H
+#define VMM_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/error.h"
+
+/*
+ * Guest-physical memory.  RAM is one host mapping, seen by the guest in at most two parts: below
+ * the hole that PCI devices and the interrupt controllers live in, and above 4 GiB.
+ *
+ * Threads: the layout is constant once made.  The bytes belong to the guest; the host reads and
+ * writes them at any time as a device would, with no promise of order.
+ */
+#define MEMORY_LOW_MAX  (3ULL << 30)            /* RAM below the hole ends here at the latest */
+#define MEMORY_HIGH     (4ULL << 30)            /* RAM above the hole starts here */
+
+struct memory_part {
+	uint64_t gpa;           /* guest-physical address */
+	uint64_t size;          /* in bytes */
+	uint8_t *host;          /* where this process sees it */
+};
+
+struct memory {
+	uint8_t *host;          /* the whole mapping */
+	uint64_t size;          /* of the whole, in bytes */
+	unsigned int nr_parts;  /* 1 or 2 */
+	struct memory_part part[2];
+};
+
+/*
+ * Maps `size` bytes (a multiple of 4096, at least 1 MiB).  Memory is zero until touched, and
+ * nothing is touched here.  Fails when the host does not have that much, saying what it has.  The
+ * mapping is not inherited over fork(): a child that shared guest RAM copy-on-write would double
+ * what is written.
+ */
+int memory_init(struct memory *m, uint64_t size, struct error *err);
+void memory_destroy(struct memory *m);
+
+/*
+ * Host address of [gpa, gpa + len), or NULL unless the whole range is RAM of one part.  len may be
+ * 0: then gpa itself must lie in RAM or at the end of a part.
+ */
+void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
+
+/*
+ * Copies between guest RAM and a buffer, over the border of parts where need be.  Return false, and
+ * have copied nothing, when any byte of the range is not RAM.
+ */
+bool memory_read(const struct memory *m, uint64_t gpa, void *buf, size_t len);
+bool memory_write(const struct memory *m, uint64_t gpa, const void *buf, size_t len);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMM_MSR_H
+#define VMM_MSR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/error.h"
+
+struct kvm;
+
+/* Indices that other files name (Intel SDM vol. 4; AMD APM vol. 2, appendix A). */
+#define MSR_IA32_TSC                0x00000010
+#define MSR_IA32_APICBASE           0x0000001b
+#define MSR_IA32_FEATURE_CONTROL    0x0000003a
+#define MSR_IA32_TSC_DEADLINE       0x000006e0
+
+/* MSRs in groups, in the order in which groups are written. */
+enum msr_group {
+	MSR_GROUP_PLAIN,
+	MSR_GROUP_TSC,          /* before the deadline, which is compared with it */
+	MSR_GROUP_DEADLINE,     /* IA32_TSC_DEADLINE, last */
+};
+
+struct msr_info {
+	uint32_t index;
+	uint8_t level;          /* enum vcpu_level: the lowest that writes it */
+	uint8_t group;          /* enum msr_group */
+	bool resets;            /* a system reset sets it to reset_value; else reset leaves it alone */
+	uint64_t reset_value;
+};
+
+/*
+ * The MSRs of this host's vCPUs: KVM_GET_MSR_INDEX_LIST plus the ones which that list omits (MTRRs,
+ * machine-check banks), without those that live in other substates.  In writing order.  Constant
+ * once made, shared by all vCPUs.
+ */
+struct msr_table {
+	unsigned int count;
+	struct msr_info msr[];
+};
+
+/* malloc()ed; NULL with *err set when memory runs out. */
+struct msr_table *msr_table_new(const struct kvm *kvm, struct error *err);
+
+/* Position of an index in the table, -1 when it is not in there. */
+int msr_table_find(const struct msr_table *table, uint32_t index);
+
+/* "IA32_PAT", or NULL for one that has no name here. */
+const char *msr_name(uint32_t index);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMM_VCPU_STATE_INTERNAL_H
+#define VMM_VCPU_STATE_INTERNAL_H
+
+#include "vmm/vcpu_state.h"
+
+/*
+ * The kernel side of vcpu_state, private to it: one GET and one SET for each substate.  These move
+ * bytes between the copy and the kernel and count the ioctls; what is fetched or dirty is decided
+ * by the caller, but for MSRs, whose dirtiness is kept for each.
+ */
+struct substate_ops {
+	int (*get)(struct vcpu_state *s, struct error *err);
+	/* Writes the part of the substate that belongs to `level`; sets *left when some stays dirty. */
+	int (*set)(struct vcpu_state *s, enum vcpu_level level, bool *left, struct error *err);
+};
+extern const struct substate_ops substate_ops[SUBSTATE_COUNT];
+
+/* Which substates this host's KVM can get or set: a bit each. */
+uint32_t substates_offered(const struct kvm *kvm);
+
+static inline uint32_t substate_bit(enum vcpu_substate sub)
+{
+	return UINT32_C(1) << sub;
+}
+
+/* sregs as the plain calls have them, and back: what only SREGS2 has is left out or zero. */
+void sregs_from_plain(struct kvm_sregs2 *to, const struct kvm_sregs *from);
+
+#endif

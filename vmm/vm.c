@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/boot/boot_state.h"
+#include "vmm/cpuid.h"
+#include "vmm/dev/machine_devices.h"
+#include "vmm/vm_internal.h"
+
+/*
+ * Three pages for real-mode emulation on old Intel processors, and one for its identity map: high
+ * in the hole, where neither RAM nor a device is (api.rst 4.38, 4.43).
+ */
+#define IDENTITY_MAP_ADDRESS 0xfffbc000ULL
+#define TSS_ADDRESS          0xfffbd000UL
+
+#define VCPUS_MAX 1024
+
+static int create_kvm_vm(struct vm *vm, struct error *err)
+{
+	int fd;
+
+	/* Creation can be interrupted by a signal, and then just has to be done again. */
+	do
+		fd = kvm_ioctl(&vm->kvm->sys, KVM_REQ_CREATE_VM, NULL);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0)
+		return error_errno(err, errno, "KVM_CREATE_VM");
+	kvm_handle_init(&vm->handle, vm->kvm, fd);
+	return 0;
+}
+
+/* Optional behaviour that makes vCPU events whole: payloads kept apart, triple faults visible. */
+static int enable_caps(struct vm *vm, struct error *err)
+{
+	const struct kvm_caps *caps = &vm->kvm->caps;
+	struct kvm_enable_cap payload = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args[0] = 1 };
+	struct kvm_enable_cap triple = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args[0] = 1 };
+
+	if (caps->exception_payload && kvm_call(&vm->handle, KVM_REQ_ENABLE_CAP, &payload, err) < 0)
+		return error_prefix(err, "KVM_CAP_EXCEPTION_PAYLOAD");
+	if (caps->triple_fault_event && kvm_call(&vm->handle, KVM_REQ_ENABLE_CAP, &triple, err) < 0)
+		return error_prefix(err, "KVM_CAP_X86_TRIPLE_FAULT_EVENT");
+	return 0;
+}
+
+static int set_special_pages(struct vm *vm, struct error *err)
+{
+	uint64_t identity_map = IDENTITY_MAP_ADDRESS;
+
+	if (vm->kvm->caps.identity_map &&
+	    kvm_call(&vm->handle, KVM_REQ_SET_IDENTITY_MAP_ADDR, &identity_map, err) < 0)
+		return -1;
+	if (vm->kvm->caps.tss_addr &&
+	    kvm_call(&vm->handle, KVM_REQ_SET_TSS_ADDR, kvm_int_arg(TSS_ADDRESS), err) < 0)
+		return -1;
+	return 0;
+}
+
+static int create_memory(struct vm *vm, struct error *err)
+{
+	if (memory_init(&vm->memory, vm->config.memory, err) < 0)
+		return -1;
+	for (unsigned int i = 0; i < vm->memory.nr_parts; i++) {
+		const struct memory_part *part = &vm->memory.part[i];
+		struct kvm_userspace_memory_region region = {
+			.slot = i,
+			.guest_phys_addr = part->gpa,
+			.memory_size = part->size,
+			.userspace_addr = (uintptr_t)part->host,
+		};
+
+		if (kvm_call(&vm->handle, KVM_REQ_SET_USER_MEMORY_REGION, &region, err) < 0)
+			return error_prefix(err, "%llu MiB of guest memory at 0x%llx",
+					    (unsigned long long)part->size >> 20,
+					    (unsigned long long)part->gpa);
+	}
+	return 0;
+}
+
+static int create_irqchips(struct vm *vm, struct error *err)
+{
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+
+	if (kvm_call(&vm->handle, KVM_REQ_CREATE_IRQCHIP, NULL, err) < 0)
+		return -1;
+	if (vm->kvm->caps.pit2 && kvm_call(&vm->handle, KVM_REQ_CREATE_PIT2, &pit, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < 3; i++) {
+		vm->pristine.irqchip[i].chip_id = i;
+		if (kvm_call(&vm->handle, KVM_REQ_GET_IRQCHIP, &vm->pristine.irqchip[i], err) < 0)
+			return -1;
+	}
+	if (vm->kvm->caps.pit_state2 &&
+	    kvm_call(&vm->handle, KVM_REQ_GET_PIT2, &vm->pristine.pit, err) < 0)
+		return -1;
+	return 0;
+}
+
+static int create_vcpus(struct vm *vm, struct error *err)
+{
+	vm->vcpu = calloc(vm->config.cpus, sizeof(vm->vcpu[0]));
+	if (!vm->vcpu)
+		return error_errno(err, ENOMEM, "%u vCPUs", vm->config.cpus);
+	while (vm->nr_vcpus < vm->config.cpus) {
+		if (vcpu_create(&vm->vcpu[vm->nr_vcpus], vm, (int)vm->nr_vcpus, err) < 0)
+			return -1;
+		vm->nr_vcpus++;
+	}
+	return 0;
+}
+
+/*
+ * The state in which the machine starts.  Of a fresh vCPU the kernel has already reset everything,
+ * so all that is edited is what differs: CPUID, and the boot processor's entry into the image.
+ */
+static int init_vcpus(struct vm *vm, struct error *err)
+{
+	struct kvm_cpuid2 *cpuid = cpuid_new(vm->kvm, vm->nr_vcpus, err);
+	int rc = cpuid ? 0 : -1;
+
+	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++) {
+		struct vcpu_state *state = &vm->vcpu[i].state;
+
+		cpuid_set_apic_id(cpuid, i);
+		rc = vcpu_state_cpuid_edit(state, cpuid, err);
+		if (rc == 0 && i == 0)
+			rc = vm_boot(vm, err);
+		if (rc == 0)
+			rc = vcpu_state_after_init(state, err);
+	}
+	free(cpuid);
+	return rc;
+}
+
+int vm_boot(struct vm *vm, struct error *err)
+{
+	struct vcpu_state *boot_processor = &vm->vcpu[0].state;
+	struct kvm_mp_state *mp_state;
+	struct boot_entry entry;
+
+	if (vm->boot) {
+		if (boot_load(vm->boot, &vm->memory, vm->nr_vcpus, &entry, err) < 0)
+			return -1;
+		return boot_state_edit(boot_processor, &entry, err);
+	}
+	/* Nothing to boot: better asleep than running through empty memory. */
+	if (!vcpu_state_offers(boot_processor, SUBSTATE_MP_STATE))
+		return 0;
+	mp_state = vcpu_state_mp_state_edit(boot_processor, err);
+	if (!mp_state)
+		return -1;
+	mp_state->mp_state = KVM_MP_STATE_HALTED;
+	return 0;
+}
+
+static int check_config(const struct kvm *kvm, const struct vm_config *config, struct error *err)
+{
+	unsigned int max = kvm->caps.max_vcpus < VCPUS_MAX ? kvm->caps.max_vcpus : VCPUS_MAX;
+
+	if (config->cpus < 1 || config->cpus > max)
+		return error_set(err, EINVAL, "%u vCPUs: this host's KVM can have 1 to %u",
+				 config->cpus, max);
+	return 0;
+}
+
+static int build(struct vm *vm, struct error *err)
+{
+	if (vm->config.boot.kernel) {
+		vm->boot = boot_open(&vm->config.boot, err);
+		if (!vm->boot)
+			return -1;
+	}
+	if (create_kvm_vm(vm, err) < 0 || enable_caps(vm, err) < 0 ||
+	    set_special_pages(vm, err) < 0 || create_memory(vm, err) < 0 ||
+	    create_irqchips(vm, err) < 0)
+		return -1;
+	vm->devices = vm_devices_new(vm, err);
+	if (!vm->devices)
+		return -1;
+	vm->msr_table = msr_table_new(vm->kvm, err);
+	if (!vm->msr_table)
+		return -1;
+	if (create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
+		return -1;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vcpu_start(&vm->vcpu[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+int vm_create(struct vm **out, struct kvm *kvm, const struct vm_config *config,
+	      const struct vm_callbacks *callbacks, struct error *err)
+{
+	struct vm *vm;
+
+	*out = NULL;
+	if (check_config(kvm, config, err) < 0)
+		return -1;
+	vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return error_errno(err, ENOMEM, "the machine");
+	vm->kvm = kvm;
+	vm->callbacks = *callbacks;
+	vm->config = *config;
+	vm->handle.fd = -1;
+	vm->state = RUN_STATE_PRELAUNCH;
+	bus_init(&vm->pio, "I/O");
+	bus_init(&vm->mmio, "memory");
+	if (build(vm, err) < 0) {
+		vm_destroy(vm);
+		return -1;
+	}
+	vm_mark_stop(vm);
+	*out = vm;
+	return 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i].thread_started)
+			vcpu_kick(&vm->vcpu[i]);
+	vcpus_await(vm);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_destroy(&vm->vcpu[i]);
+	free(vm->vcpu);
+	vm_devices_free(vm->devices);
+	bus_destroy(&vm->pio);
+	bus_destroy(&vm->mmio);
+	if (vm->handle.fd >= 0)
+		kvm_handle_close(&vm->handle);
+	memory_destroy(&vm->memory);
+	free(vm->msr_table);
+	boot_close(vm->boot);
+	free(vm);
+}
+
+void vm_irq_line(struct vm *vm, unsigned int gsi, bool level)
+{
+	struct kvm_irq_level line = { .irq = gsi, .level = level };
+
+	/* Fails only for a GSI that does not exist, and those are fixed in this program. */
+	kvm_ioctl(&vm->handle, KVM_REQ_IRQ_LINE, &line);
+}
+
+size_t vm_serial_receive(struct vm *vm, const uint8_t *bytes, size_t len)
+{
+	return vm_devices_serial_receive(vm->devices, bytes, len);
+}

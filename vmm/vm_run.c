@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/dev/machine_devices.h"
+#include "vmm/log.h"
+#include "vmm/vcpu_reset.h"
+#include "vmm/vm_internal.h"
+
+/* LAPIC local vector table, LINT1: Intel SDM vol. 3A, 11.5.1. */
+#define APIC_LVT_LINT1    0x360
+#define APIC_LVT_MASKED   (1U << 16)
+#define APIC_MODE_MASK    (7U << 8)
+#define APIC_MODE_NMI     (4U << 8)
+
+/* A PIT channel in this mode has not been programmed since reset (arch/x86/kvm/i8254.c). */
+#define PIT_MODE_UNUSED 0xff
+
+/* Ten times what a kick takes; less than a time slice. */
+#define STARVED_NS 200000
+
+static const struct {
+	const char *name;
+	bool guest;
+} causes[] = {
+	[SHUTDOWN_CAUSE_NONE] = { "none", false },
+	[SHUTDOWN_CAUSE_HOST_ERROR] = { "host-error", false },
+	[SHUTDOWN_CAUSE_HOST_QMP_QUIT] = { "host-qmp-quit", false },
+	[SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET] = { "host-qmp-system-reset", false },
+	[SHUTDOWN_CAUSE_HOST_SIGNAL] = { "host-signal", false },
+	[SHUTDOWN_CAUSE_GUEST_SHUTDOWN] = { "guest-shutdown", true },
+	[SHUTDOWN_CAUSE_GUEST_RESET] = { "guest-reset", true },
+};
+
+const char *shutdown_cause_name(enum shutdown_cause cause)
+{
+	return causes[cause].name;
+}
+
+bool shutdown_cause_is_guest(enum shutdown_cause cause)
+{
+	return causes[cause].guest;
+}
+
+bool vm_is_running(const struct vm *vm)
+{
+	return vm->state == RUN_STATE_RUNNING;
+}
+
+static void emit(struct vm *vm, struct vm_event event)
+{
+	if (vm->callbacks.event)
+		vm->callbacks.event(vm->callbacks.opaque, &event);
+}
+
+static void enter_state(struct vm *vm, enum run_state state)
+{
+	if (vm->state == state)
+		return;
+	if (!run_state_may_become(vm->state, state))
+		log_error("the machine goes from %s to %s, which no table of transitions has",
+			  run_state_name(vm->state), run_state_name(state));
+	vm->state = state;
+}
+
+/* ---- parking ---- */
+
+static void park_all(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_kick(&vm->vcpu[i]);
+	vcpus_await(vm);
+}
+
+/* Parked vCPUs below `end` were told by the hook that they would run; they have not. */
+static void not_gone(struct vm *vm, unsigned int end)
+{
+	for (unsigned int i = 0; i < end; i++)
+		if (vm->vcpu[i].parked)
+			vcpu_state_parked(&vm->vcpu[i].state, NULL, 0, vm->vcpu[i].state.has_run);
+}
+
+/*
+ * Writes back what is dirty on all parked vCPUs.  All hooks come before the first vCPU goes: a
+ * failure moves none.
+ */
+static int write_back(struct vm *vm, struct error *err)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		if (vm->vcpu[i].parked && vcpu_state_before_run(&vm->vcpu[i].state, err) < 0) {
+			not_gone(vm, i);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void go(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i].parked)
+			vcpu_go(&vm->vcpu[i]);
+}
+
+/* ---- counts ---- */
+
+static void count_all(const struct vm *vm, struct vm_sync_counts *counts)
+{
+	counts->vcpu_sets = 0;
+	counts->vm_sets = kvm_handle_count(&vm->handle, KVM_CLASS_SET);
+	counts->policy = kvm_handle_count(&vm->handle, KVM_CLASS_POLICY);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		counts->vcpu_sets += kvm_handle_count(&vm->vcpu[i].kvm, KVM_CLASS_SET);
+		counts->policy += kvm_handle_count(&vm->vcpu[i].kvm, KVM_CLASS_POLICY);
+	}
+}
+
+void vm_sync_counts(const struct vm *vm, struct vm_sync_counts *counts)
+{
+	count_all(vm, counts);
+	counts->vcpu_sets -= vm->at_stop.vcpu_sets;
+	counts->vm_sets -= vm->at_stop.vm_sets;
+	counts->policy -= vm->at_stop.policy;
+}
+
+void vm_mark_stop(struct vm *vm)
+{
+	count_all(vm, &vm->at_stop);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_mark_stop(&vm->vcpu[i]);
+}
+
+/* ---- the clock ---- */
+
+/*
+ * Guest time stands still while the VM is stopped: kvmclock and PIT are read here and set again in
+ * resume_clock().
+ */
+static void save_clock(struct vm *vm)
+{
+	const struct kvm_caps *caps = &vm->kvm->caps;
+	struct error err;
+
+	vm->clock_saved = false;
+	vm->pit_saved = false;
+	if (caps->adjust_clock) {
+		if (kvm_call(&vm->handle, KVM_REQ_GET_CLOCK, &vm->clock, &err) < 0)
+			log_warning("guest time goes on while the machine is stopped: %s", err.text);
+		else
+			vm->clock_saved = true;
+	}
+	if (caps->pit_state2) {
+		if (kvm_call(&vm->handle, KVM_REQ_GET_PIT2, &vm->pit, &err) < 0)
+			log_warning("the PIT goes on while the machine is stopped: %s", err.text);
+		else
+			vm->pit_saved = vm->pit.channels[0].mode != PIT_MODE_UNUSED;
+	}
+}
+
+/* Clock before vCPUs: a guest that sees time jump back and forth stays stuck for minutes. */
+static int resume_clock(struct vm *vm, struct error *err)
+{
+	if (vm->clock_saved) {
+		struct kvm_clock_data clock = { .clock = vm->clock.clock };
+
+		if (kvm_call(&vm->handle, KVM_REQ_SET_CLOCK, &clock, err) < 0)
+			return -1;
+	}
+	if (vm->pit_saved && kvm_call(&vm->handle, KVM_REQ_SET_PIT2, &vm->pit, err) < 0)
+		return -1;
+	if (vm->clock_saved && vm->kvm->caps.kvmclock_ctrl)
+		for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+			/* So that the guest's watchdogs forgive the pause; EINVAL is a guest that
+			 * does not use kvmclock. */
+			if (kvm_ioctl(&vm->vcpu[i].kvm, KVM_REQ_KVMCLOCK_CTRL, NULL) < 0 &&
+			    errno != EINVAL)
+				return error_errno(err, errno, "vCPU %u: KVM_KVMCLOCK_CTRL", i);
+	vm->clock_saved = false;
+	vm->pit_saved = false;
+	return 0;
+}
+
+/* ---- stop and cont ---- */
+
+static void stop_in_state(struct vm *vm, enum run_state state)
+{
+	if (!vm_is_running(vm))
+		return;
+	park_all(vm);
+	save_clock(vm);
+	vm_mark_stop(vm);
+	enter_state(vm, state);
+	emit(vm, (struct vm_event) { .type = VM_EVENT_STOP });
+}
+
+void vm_stop(struct vm *vm)
+{
+	stop_in_state(vm, RUN_STATE_PAUSED);
+}
+
+int vm_cont(struct vm *vm, struct error *err)
+{
+	const char *refusal = run_state_cont_refusal(vm->state);
+
+	if (vm_is_running(vm) || vm->state == RUN_STATE_SUSPENDED)
+		return 0;
+	if (refusal)
+		return error_set(err, EPERM, "%s", refusal);
+	vcpus_await(vm);
+	if (write_back(vm, err) < 0)
+		return -1;
+	if (resume_clock(vm, err) < 0) {
+		not_gone(vm, vm->nr_vcpus);
+		return -1;
+	}
+	go(vm);
+	enter_state(vm, RUN_STATE_RUNNING);
+	emit(vm, (struct vm_event) { .type = VM_EVENT_RESUME });
+	return 0;
+}
+
+/* ---- looking ---- */
+
+int vm_inspect_begin(struct vm *vm, int index, struct error *err)
+{
+	unsigned int first = index < 0 ? 0 : (unsigned int)index;
+	unsigned int last = index < 0 ? vm->nr_vcpus - 1 : (unsigned int)index;
+
+	if (last >= vm->nr_vcpus)
+		return error_set(err, EINVAL, "there is no vCPU %d; they are 0 to %u", index,
+				 vm->nr_vcpus - 1);
+	if (vm_is_running(vm)) {
+		for (unsigned int i = first; i <= last; i++)
+			vcpu_kick(&vm->vcpu[i]);
+		/*
+		 * A kicked vCPU parks within microseconds if it has a processor.  One that has none
+		 * waits behind its siblings, whole time slices of them; parking those for a moment
+		 * lets it through, and costs them less than it would wait.
+		 */
+		if (!vcpus_await_briefly(vm, STARVED_NS))
+			park_all(vm);
+	} else {
+		vcpus_await(vm);
+	}
+	for (unsigned int i = first; i <= last; i++)
+		vcpu_state_refresh(&vm->vcpu[i].state);
+	return 0;
+}
+
+void vm_inspect_end(struct vm *vm)
+{
+	struct error err;
+
+	if (!vm_is_running(vm))
+		return;
+	/* Nothing can be dirty, as editing a running VM is not allowed, so nothing is written. */
+	if (write_back(vm, &err) < 0) {
+		log_error("a vCPU that was looked at can not go on: %s", err.text);
+		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+		return;
+	}
+	go(vm);
+}
+
+/* ---- reset, power, the end ---- */
+
+static int reset_irqchips(struct vm *vm, struct error *err)
+{
+	for (int i = 0; i < 3; i++)
+		if (kvm_call(&vm->handle, KVM_REQ_SET_IRQCHIP, &vm->pristine.irqchip[i], err) < 0)
+			return -1;
+	if (vm->kvm->caps.pit_state2) {
+		if (kvm_call(&vm->handle, KVM_REQ_SET_PIT2, &vm->pristine.pit, err) < 0)
+			return -1;
+		vm->pit_saved = false;
+	}
+	return 0;
+}
+
+/* Nothing has happened to this vCPU since it was created: resetting it would write what is there. */
+static bool untouched(const struct vcpu *vcpu)
+{
+	return !vcpu->state.has_run && !vcpu->state.dirty;
+}
+
+static int reset_vcpus(struct vm *vm, struct error *err)
+{
+	bool untouched_all = true;
+
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		untouched_all = untouched_all && untouched(&vm->vcpu[i]);
+	if (untouched_all)
+		return 0;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		vcpu_state_refresh(&vm->vcpu[i].state);
+		if (vcpu_reset_edit(&vm->vcpu[i].state, i == 0, err) < 0)
+			return -1;
+	}
+	if (vm_boot(vm, err) < 0)
+		return -1;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vcpu_state_after_reset(&vm->vcpu[i].state, err) < 0)
+			return -1;
+	return 0;
+}
+
+static void shut_down(struct vm *vm, enum shutdown_cause cause, int exit_status)
+{
+	emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
+	if (vm->config.no_shutdown) {
+		stop_in_state(vm, RUN_STATE_SHUTDOWN);
+		return;
+	}
+	park_all(vm);
+	emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT, .exit_status = exit_status });
+}
+
+int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
+{
+	bool was_running = vm_is_running(vm);
+
+	if (vm->config.no_reboot) {
+		shut_down(vm, cause, 0);
+		return 0;
+	}
+	park_all(vm);
+	vm_devices_reset(vm->devices);
+	if (reset_irqchips(vm, err) < 0 || reset_vcpus(vm, err) < 0 ||
+	    (was_running && write_back(vm, err) < 0)) {
+		/* Neither the old machine nor a new one: it stops, instead of running half of each. */
+		if (was_running)
+			stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+		else
+			enter_state(vm, RUN_STATE_INTERNAL_ERROR);
+		return error_prefix(err, "the machine can not be reset");
+	}
+	if (was_running)
+		go(vm);
+	else if (vm->state != RUN_STATE_INMIGRATE && vm->state != RUN_STATE_FINISH_MIGRATE) {
+		enter_state(vm, RUN_STATE_PRELAUNCH);
+	}
+	emit(vm, (struct vm_event) { .type = VM_EVENT_RESET, .cause = cause });
+	return 0;
+}
+
+void vm_system_powerdown(struct vm *vm)
+{
+	vm_devices_power_button(vm->devices);
+	emit(vm, (struct vm_event) { .type = VM_EVENT_POWERDOWN });
+}
+
+void vm_quit(struct vm *vm, enum shutdown_cause cause)
+{
+	emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
+	park_all(vm);
+	emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT });
+}
+
+/*
+ * As the NMI button of a PC: the line goes to LINT1 of every LAPIC, which passes it on if the guest
+ * has programmed it to.
+ */
+static int nmi_to(struct vcpu *vcpu, struct error *err)
+{
+	const struct kvm_lapic_state *lapic = vcpu_state_lapic(&vcpu->state, err);
+	uint32_t lint1;
+
+	if (!lapic)
+		return -1;
+	memcpy(&lint1, lapic->regs + APIC_LVT_LINT1, sizeof(lint1));
+	if ((lint1 & APIC_LVT_MASKED) || (lint1 & APIC_MODE_MASK) != APIC_MODE_NMI)
+		return 0;
+	if (kvm_call(&vcpu->kvm, KVM_REQ_NMI, NULL, err) < 0)
+		return error_prefix(err, "vCPU %d", vcpu->index);
+	vcpu_state_events_moved(&vcpu->state);
+	return 0;
+}
+
+int vm_inject_nmi(struct vm *vm, struct error *err)
+{
+	int rc = 0;
+
+	if (!vm->kvm->caps.user_nmi)
+		return error_set(err, ENOTSUP, "this host's KVM has no KVM_CAP_USER_NMI");
+	/* KVM_NMI waits for the vCPU to leave KVM_RUN, so they are made to. */
+	if (vm_inspect_begin(vm, -1, err) < 0)
+		return -1;
+	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++)
+		rc = nmi_to(&vm->vcpu[i], err);
+	vm_inspect_end(vm);
+	return rc;
+}
+
+/* ---- what vCPU threads ask for ---- */
+
+void vm_post(struct vm *vm, enum vm_request request)
+{
+	atomic_fetch_or(&vm->posted, request);
+	if (vm->callbacks.wake)
+		vm->callbacks.wake(vm->callbacks.opaque);
+}
+
+/* The vCPU that posted waits for a new command; parking all gives it one. */
+void vm_dispatch(struct vm *vm)
+{
+	uint32_t posted = atomic_exchange(&vm->posted, 0);
+	struct error err;
+
+	if (posted & VM_REQUEST_INTERNAL_ERROR)
+		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+	if (posted & VM_REQUEST_DEBUG_EXIT)
+		shut_down(vm, SHUTDOWN_CAUSE_GUEST_SHUTDOWN, atomic_load(&vm->debug_exit_status));
+	else if (posted & VM_REQUEST_SHUTDOWN)
+		shut_down(vm, SHUTDOWN_CAUSE_GUEST_SHUTDOWN, 0);
+	else if ((posted & VM_REQUEST_RESET) &&
+		 vm_system_reset(vm, SHUTDOWN_CAUSE_GUEST_RESET, &err) < 0)
+		log_error("%s", err.text);
+}
