@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+#include "monitor/monitor-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+
+/* A rest of a reply longer than this is not copied but handed over. */
+#define HAND_OVER_SIZE 16384
+
+/* Pieces of output that one system call sends. */
+#define SEND_PIECES 64
+
+static bool queue_is_full(const struct monitor_client *client)
+{
+	return client->queued == QUEUE_LENGTH ||
+	       (client->queued && client->queue_bytes > QUEUE_BYTES);
+}
+
+/* json_parser_fn: a request, or an error that takes its place in the queue. */
+static bool on_value(void *opaque, struct json_value *value, const char *error)
+{
+	struct monitor_client *client = opaque;
+	struct request *request;
+
+	request = &client->queue[(client->queue_first + client->queued) % QUEUE_LENGTH];
+	memset(request, 0, sizeof(*request));
+	if (value) {
+		request->value = *value;
+		value->type = JSON_NULL;
+	} else {
+		request->error = strdup(error);
+		if (!request->error) {
+			client->broken = true;
+			return false;
+		}
+	}
+	client->queued++;
+	return !queue_is_full(client);
+}
+
+void client_take_request(struct monitor_client *client, struct request *request)
+{
+	*request = client->queue[client->queue_first];
+	client->queue_first = (client->queue_first + 1) % QUEUE_LENGTH;
+	if (!--client->queued)
+		client->queue_bytes = 0;
+}
+
+static void drop_rest(struct monitor_client *client)
+{
+	free(client->rest);
+	client->rest = NULL;
+	client->rest_start = client->rest_len = 0;
+}
+
+/* Parses what was just read.  What the queue has no room for is kept for later. */
+static void take_input(struct monitor_client *client, const char *bytes, size_t len)
+{
+	size_t used = json_parser_feed(client->parser, bytes, len);
+
+	client->queue_bytes += used;
+	if (used == len)
+		return;
+	client->rest = malloc(len - used);
+	if (!client->rest) {
+		client->broken = true;
+		return;
+	}
+	memcpy(client->rest, bytes + used, len - used);
+	client->rest_len = len - used;
+}
+
+/* Goes on with what was kept. */
+static void take_rest(struct monitor_client *client)
+{
+	size_t used;
+
+	if (client->rest_len) {
+		used = json_parser_feed(client->parser, client->rest + client->rest_start,
+					client->rest_len);
+		client->queue_bytes += used;
+		client->rest_start += used;
+		client->rest_len -= used;
+		if (!client->rest_len)
+			drop_rest(client);
+	}
+	if (client->eof && !client->rest_len && !queue_is_full(client))
+		json_parser_end(client->parser);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+	struct monitor *monitor = client->monitor;
+	struct iovec iov = { monitor->input, sizeof(monitor->input) };
+	/* Without room for control messages, descriptors that are passed to us are closed. */
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t len = recvmsg(fd, &msg, 0);
+
+	(void)what;
+	if (len < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			client_close(client, NULL);
+		return;
+	}
+	if (len)
+		take_input(client, monitor->input, (size_t)len);
+	else
+		client->eof = true;
+	client_update(client);
+}
+
+static void set_reading(struct monitor_client *client, bool reading)
+{
+	if (reading == client->reading)
+		return;
+	if ((reading ? event_add(client->readable, NULL) : event_del(client->readable)) < 0)
+		client->broken = true;
+	else
+		client->reading = reading;
+}
+
+void client_update(struct monitor_client *client)
+{
+	struct monitor *monitor = client->monitor;
+	size_t unread = evbuffer_get_length(client->output);
+
+	client->blocked = unread > (client->blocked ? OUTPUT_HIGH / 2 : OUTPUT_HIGH);
+	if (!client->blocked && !queue_is_full(client))
+		take_rest(client);
+	/* As long as there is a rest, one of the two holds. */
+	set_reading(client, !client->eof && !queue_is_full(client) && !client->blocked);
+
+	if (client->broken || json_parser_is_broken(client->parser)) {
+		client_close(client, "out of memory");
+		return;
+	}
+	if (client->queued && !client->blocked && !client->is_ready) {
+		client->is_ready = true;
+		TAILQ_INSERT_TAIL(&monitor->ready, client, ready_link);
+		monitor_want_turn(monitor);
+	}
+	if (client->eof && !client->queued && !client->rest_len && !unread)
+		client_close(client, NULL);
+}
+
+/* True when the socket is merely full. */
+static bool may_send_later(int code)
+{
+	return code == EAGAIN || code == EINTR || code == ENOBUFS;
+}
+
+/* One system call's worth of output.  Returns the bytes sent, 0 for none; -1 when the peer is gone. */
+static ssize_t send_some(struct monitor_client *client)
+{
+	struct evbuffer_iovec piece[SEND_PIECES];
+	struct msghdr msg = { .msg_iov = (struct iovec *)piece };
+	int pieces = evbuffer_peek(client->output, -1, NULL, piece, SEND_PIECES);
+	ssize_t sent;
+
+	msg.msg_iovlen = (size_t)(pieces < SEND_PIECES ? pieces : SEND_PIECES);
+	if (!msg.msg_iovlen)
+		return 0;
+	sent = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
+	if (sent < 0)
+		return may_send_later(errno) ? 0 : -1;
+	evbuffer_drain(client->output, (size_t)sent);
+	if (client->event_bytes > evbuffer_get_length(client->output))
+		client->event_bytes = evbuffer_get_length(client->output);
+	return sent;
+}
+
+void client_flush(struct monitor_client *client)
+{
+	if (client->wants_flush) {
+		client->wants_flush = false;
+		TAILQ_REMOVE(&client->monitor->flush, client, flush_link);
+	}
+	if (!client->writing) {
+		if (send_some(client) < 0) {
+			client_close(client, NULL);
+			return;
+		}
+		client->writing = evbuffer_get_length(client->output);
+		if (client->writing && event_add(client->writable, NULL) < 0)
+			client->broken = true;
+	}
+	client_update(client);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+
+	(void)fd;
+	(void)what;
+	client->writing = false;
+	client_flush(client);
+}
+
+static void release_text(const void *text, size_t len, void *opaque)
+{
+	(void)text;
+	(void)len;
+	free(opaque);
+}
+
+/* Queues what is left of w->text behind `sent`. */
+static int queue_text(struct monitor_client *client, struct json_writer *w, size_t sent)
+{
+	size_t left = w->len - sent;
+
+	if (left < HAND_OVER_SIZE)
+		return evbuffer_add(client->output, w->text + sent, left);
+	if (evbuffer_add_reference(client->output, w->text + sent, left, release_text, w->text) < 0)
+		return -1;
+	json_writer_init(w, w->pretty);
+	return 0;
+}
+
+void client_send(struct monitor_client *client, struct json_writer *w)
+{
+	size_t sent = 0;
+	ssize_t ret;
+
+	if (w->failed) {
+		client_close(client, "out of memory for a reply");
+		return;
+	}
+	if (!evbuffer_get_length(client->output)) {
+		ret = send(client->fd, w->text, w->len, MSG_NOSIGNAL);
+		if (ret < 0 && !may_send_later(errno)) {
+			client_close(client, NULL);
+			return;
+		}
+		sent = ret < 0 ? 0 : (size_t)ret;
+		if (sent == w->len)
+			return;
+	}
+	if (queue_text(client, w, sent) < 0)
+		client_close(client, "out of memory for a reply");
+	else
+		client_flush(client);
+}
+
+void client_queue_event(struct monitor_client *client, const char *text, size_t len,
+			evbuffer_ref_cleanup_cb release, void *opaque)
+{
+	struct monitor *monitor = client->monitor;
+
+	if (evbuffer_add_reference(client->output, text, len, release, opaque) < 0) {
+		release(text, len, opaque);
+		client_close(client, "out of memory for an event");
+		return;
+	}
+	client->event_bytes += len;
+	if (client->event_bytes > EVENTS_MAX) {
+		client_close(client, "it is too far behind in reading events");
+		return;
+	}
+	if (!client->wants_flush) {
+		client->wants_flush = true;
+		TAILQ_INSERT_TAIL(&monitor->flush, client, flush_link);
+		monitor_want_turn(monitor);
+	}
+}
+
+static void log_close(const struct monitor_client *client, const char *why)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		peer.pid = 0;
+	log_warning("monitor client (process %ld) is disconnected: %s", (long)peer.pid, why);
+}
+
+void client_close(struct monitor_client *client, const char *why)
+{
+	struct monitor *monitor = client->monitor;
+	struct request request;
+
+	if (client->fd < 0)
+		return;
+	if (why)
+		log_close(client, why);
+	TAILQ_REMOVE(&monitor->clients, client, link);
+	if (client->is_ready)
+		TAILQ_REMOVE(&monitor->ready, client, ready_link);
+	if (client->wants_flush)
+		TAILQ_REMOVE(&monitor->flush, client, flush_link);
+	while (client->queued) {
+		client_take_request(client, &request);
+		json_clear(&request.value);
+		free(request.error);
+	}
+	drop_rest(client);
+	json_parser_free(client->parser);
+	if (client->readable)
+		event_free(client->readable);
+	if (client->writable)
+		event_free(client->writable);
+	if (client->output)
+		evbuffer_free(client->output);
+	close(client->fd);
+	client->fd = -1;
+	if (!client->executing)
+		client_release(client);
+}
+
+void client_release(struct monitor_client *client)
+{
+	free(client);
+}
+
+void client_finish(struct monitor_client *client)
+{
+	while (send_some(client) > 0)
+		;
+	client_close(client, NULL);
+}
+
+static void greet(struct monitor_client *client)
+{
+	struct json_writer w;
+
+	json_writer_init(&w, client->pretty);
+	json_write_object(&w, NULL);
+	json_write_object(&w, "QMP");
+	monitor_write_version(&w, "version");
+	json_write_array(&w, "capabilities");
+	json_write_array_end(&w);
+	json_write_object_end(&w);
+	json_write_object_end(&w);
+	json_write_line_end(&w);
+	client_send(client, &w);
+	json_writer_free(&w);
+}
+
+int monitor_add_client(struct monitor *monitor, int fd, bool pretty, struct error *err)
+{
+	struct event_base *base = monitor->config.base;
+	struct monitor_client *client = calloc(1, sizeof(*client));
+	int flags;
+
+	if (!client) {
+		close(fd);
+		return error_set(err, ENOMEM, "out of memory for a monitor client");
+	}
+	client->monitor = monitor;
+	client->fd = fd;
+	client->pretty = pretty;
+	TAILQ_INSERT_TAIL(&monitor->clients, client, link);
+
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+		error_errno(err, errno, "monitor client");
+		goto fail;
+	}
+	client->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, client);
+	client->writable = event_new(base, fd, EV_WRITE, on_writable, client);
+	client->parser = json_parser_new(on_value, client);
+	client->output = evbuffer_new();
+	if (!client->readable || !client->writable || !client->parser || !client->output) {
+		error_set(err, ENOMEM, "out of memory for a monitor client");
+		goto fail;
+	}
+	set_reading(client, true);
+	if (client->broken) {
+		error_set(err, ENOMEM, "the event loop does not take a monitor client");
+		goto fail;
+	}
+	greet(client);
+	return 0;
+
+fail:
+	client_close(client, NULL);
+	return -1;
+}

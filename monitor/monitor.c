@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "monitor/monitor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "monitor/monitor-internal.h"
+
+void monitor_want_turn(struct monitor *monitor)
+{
+	static const struct timeval now = { 0, 0 };
+
+	if (!evtimer_pending(monitor->turn, NULL))
+		evtimer_add(monitor->turn, &now);
+}
+
+/*
+ * Once per turn of the event loop while there is work: what is queued goes out, and one request of
+ * one client is carried out.  client_update() puts the client at the end of the list again.
+ *
+ * A timer and not event_active(), which would be served again in the same turn, before any input.
+ */
+static void on_turn(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor *monitor = opaque;
+	struct monitor_client *client;
+
+	(void)fd;
+	(void)what;
+	while ((client = TAILQ_FIRST(&monitor->flush)))
+		client_flush(client);
+	client = TAILQ_FIRST(&monitor->ready);
+	if (client) {
+		TAILQ_REMOVE(&monitor->ready, client, ready_link);
+		client->is_ready = false;
+		client_execute(client);
+	}
+	if (!TAILQ_EMPTY(&monitor->ready) || !TAILQ_EMPTY(&monitor->flush))
+		monitor_want_turn(monitor);
+}
+
+struct monitor *monitor_new(const struct monitor_config *config, struct error *err)
+{
+	struct monitor *monitor = calloc(1, sizeof(*monitor));
+
+	if (!monitor)
+		goto fail;
+	monitor->config = *config;
+	monitor->config.name = config->name ? strdup(config->name) : NULL;
+	monitor->config.uuid = strdup(config->uuid);
+	TAILQ_INIT(&monitor->listeners);
+	TAILQ_INIT(&monitor->clients);
+	TAILQ_INIT(&monitor->ready);
+	TAILQ_INIT(&monitor->flush);
+	monitor->turn = evtimer_new(config->base, on_turn, monitor);
+	if (!monitor->turn || !monitor->config.uuid || (config->name && !monitor->config.name))
+		goto fail;
+	return monitor;
+
+fail:
+	monitor_free(monitor);
+	error_set(err, ENOMEM, "out of memory for the monitor");
+	return NULL;
+}
+
+void monitor_free(struct monitor *monitor)
+{
+	struct monitor_client *client;
+	struct listener *listener;
+
+	if (!monitor)
+		return;
+	while ((listener = TAILQ_FIRST(&monitor->listeners)))
+		listener_free(listener);
+	while ((client = TAILQ_FIRST(&monitor->clients)))
+		client_finish(client);
+	monitor_free_events(monitor);
+	if (monitor->turn)
+		event_free(monitor->turn);
+	json_writer_free(&monitor->writer);
+	free((char *)monitor->config.name);
+	free((char *)monitor->config.uuid);
+	free(monitor);
+}
+
+struct vm *monitor_vm(const struct monitor *monitor)
+{
+	return monitor->config.vm;
+}
+
+const char *monitor_name(const struct monitor *monitor)
+{
+	return monitor->config.name;
+}
+
+const char *monitor_uuid(const struct monitor *monitor)
+{
+	return monitor->config.uuid;
+}
+
+void monitor_quit(struct monitor *monitor)
+{
+	if (monitor->config.quit)
+		monitor->config.quit(monitor->config.opaque);
+}
+
+void monitor_write_version(struct json_writer *w, const char *name)
+{
+	json_write_object(w, name);
+	json_write_object(w, "qemu");
+	json_write_int(w, "micro", QEMU_VERSION_MICRO);
+	json_write_int(w, "minor", QEMU_VERSION_MINOR);
+	json_write_int(w, "major", QEMU_VERSION_MAJOR);
+	json_write_object_end(w);
+	json_write_string(w, "package", "vmond-" PACKAGE_VERSION);
+	json_write_object_end(w);
+}
+
+int monitor_client_cpu(const struct monitor_client *client)
+{
+	return client->cpu;
+}
+
+void monitor_client_set_cpu(struct monitor_client *client, int index)
+{
+	client->cpu = index;
+}

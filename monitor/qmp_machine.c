@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+
+#include "monitor/hmp.h"
+#include "monitor/memsave.h"
+#include "monitor/monitor.h"
+
+/* Commands that ask after the machine as a whole, or move it from one run state to another. */
+
+int qmp_query_version(struct qmp_call *call)
+{
+	monitor_write_version(call->reply, "return");
+	return 0;
+}
+
+int qmp_query_commands(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_array(w, "return");
+	for (const struct qmp_command *command = qmp_commands; command->name; command++) {
+		json_write_object(w, NULL);
+		json_write_string(w, "name", command->name);
+		json_write_object_end(w);
+	}
+	json_write_array_end(w);
+	return 0;
+}
+
+int qmp_query_qmp_schema(struct qmp_call *call)
+{
+	json_write_raw(call->reply, "return", qmp_schema_json, qmp_schema_json_len);
+	return 0;
+}
+
+int qmp_query_name(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_object(w, "return");
+	if (monitor_name(call->monitor))
+		json_write_string(w, "name", monitor_name(call->monitor));
+	json_write_object_end(w);
+	return 0;
+}
+
+int qmp_query_uuid(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_object(w, "return");
+	json_write_string(w, "UUID", monitor_uuid(call->monitor));
+	json_write_object_end(w);
+	return 0;
+}
+
+int qmp_query_kvm(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_object(w, "return");
+	json_write_bool(w, "enabled", true);
+	json_write_bool(w, "present", true);
+	json_write_object_end(w);
+	return 0;
+}
+
+int qmp_query_target(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_object(w, "return");
+	json_write_string(w, "arch", "x86_64");
+	json_write_object_end(w);
+	return 0;
+}
+
+int qmp_query_status(struct qmp_call *call)
+{
+	const struct vm *vm = monitor_vm(call->monitor);
+	struct json_writer *w = call->reply;
+
+	json_write_object(w, "return");
+	json_write_string(w, "status", run_state_name(vm->state));
+	json_write_bool(w, "singlestep", false);
+	json_write_bool(w, "running", vm_is_running(vm));
+	json_write_object_end(w);
+	return 0;
+}
+
+int qmp_stop(struct qmp_call *call)
+{
+	vm_stop(monitor_vm(call->monitor));
+	return 0;
+}
+
+int qmp_cont(struct qmp_call *call)
+{
+	return vm_cont(monitor_vm(call->monitor), &call->error);
+}
+
+int qmp_system_reset(struct qmp_call *call)
+{
+	return vm_system_reset(monitor_vm(call->monitor), SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
+			       &call->error);
+}
+
+int qmp_system_powerdown(struct qmp_call *call)
+{
+	vm_system_powerdown(monitor_vm(call->monitor));
+	return 0;
+}
+
+int qmp_quit(struct qmp_call *call)
+{
+	monitor_quit(call->monitor);
+	return 0;
+}
+
+int qmp_inject_nmi(struct qmp_call *call)
+{
+	return vm_inject_nmi(monitor_vm(call->monitor), &call->error);
+}
+
+int qmp_memsave(struct qmp_call *call)
+{
+	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
+
+	if (cpu && (cpu->integer < 0 || cpu->integer > INT32_MAX))
+		return error_set(&call->error, EINVAL,
+				 "Parameter 'cpu-index' expects a CPU number");
+	return memsave_virtual(monitor_vm(call->monitor), cpu ? (int)cpu->integer : 0,
+			       (uint64_t)json_get(call->arguments, "val")->integer,
+			       (uint64_t)json_get(call->arguments, "size")->integer,
+			       json_get(call->arguments, "filename")->string.bytes, &call->error);
+}
+
+int qmp_pmemsave(struct qmp_call *call)
+{
+	return memsave_physical(monitor_vm(call->monitor),
+				(uint64_t)json_get(call->arguments, "val")->integer,
+				(uint64_t)json_get(call->arguments, "size")->integer,
+				json_get(call->arguments, "filename")->string.bytes, &call->error);
+}
+
+/* HMP ends lines with LF; here they end with CR and LF, as QEMU's do. */
+static int write_text(struct qmp_call *call, const struct text *out)
+{
+	struct text crlf = { 0 };
+	size_t start = 0;
+
+	for (size_t i = 0; i < out->len; i++) {
+		if (out->bytes[i] != '\n')
+			continue;
+		text_append(&crlf, out->bytes + start, i - start);
+		text_append(&crlf, "\r\n", 2);
+		start = i + 1;
+	}
+	if (start < out->len)
+		text_append(&crlf, out->bytes + start, out->len - start);
+	if (out->failed || crlf.failed) {
+		text_free(&crlf);
+		return error_errno(&call->error, ENOMEM, "the command's output");
+	}
+	json_write_string_len(call->reply, "return", crlf.len ? crlf.bytes : "", crlf.len);
+	text_free(&crlf);
+	return 0;
+}
+
+/*
+ * Every call stands for itself: the vCPU that `cpu N` chooses is forgotten at its end, and without
+ * cpu-index it is vCPU 0, as in QEMU.
+ */
+int qmp_human_monitor_command(struct qmp_call *call)
+{
+	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
+	struct vm *vm = monitor_vm(call->monitor);
+	struct text out = { 0 };
+	struct hmp hmp = { .monitor = call->monitor, .vm = vm, .out = &out };
+	int rc;
+
+	if (cpu && (cpu->integer < 0 || cpu->integer >= (int64_t)vm->nr_vcpus))
+		return error_set(&call->error, EINVAL,
+				 "Parameter 'cpu-index' expects a CPU number");
+	hmp.cpu = cpu ? (int)cpu->integer : 0;
+	hmp_execute(&hmp, json_get(call->arguments, "command-line")->string.bytes);
+	rc = write_text(call, &out);
+	text_free(&out);
+	return rc;
+}
