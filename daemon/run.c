@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/run.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "daemon/chardev.h"
+#include "daemon/daemonize.h"
+#include "daemon/logging.h"
+#include "daemon/pidfile.h"
+#include "monitor/monitor.h"
+#include "vmm/log.h"
+#include "vmm/vm.h"
+
+static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
+
+/*
+ * Everything belongs to the main thread, which runs the event loop.  vCPU threads read wake_fd and
+ * chardev, which are constant while such threads exist.
+ */
+struct run {
+	const struct options *options;
+	struct event_base *base;
+	int wake_fd, signal_fd;
+	struct event *wake_event, *signal_event;
+	struct chardev *chardev;
+	struct kvm kvm;
+	bool kvm_is_open;
+	struct vm *vm;
+	struct monitor *monitor;        /* NULL without --monitor */
+	struct pidfile pidfile;
+	bool ended;
+	int exit_status;                /* once ended */
+};
+
+static void on_vm_event(void *opaque, const struct vm_event *event)
+{
+	struct run *run = opaque;
+
+	/* The loop still carries out what else was due; clients see no second end. */
+	if (run->ended)
+		return;
+	if (event->type == VM_EVENT_EXIT) {
+		run->exit_status = event->exit_status;
+		run->ended = true;
+	} else if (run->monitor) {
+		monitor_vm_event(run->monitor, event);
+	}
+}
+
+/* Any thread. */
+static void wake(void *opaque)
+{
+	struct run *run = opaque;
+	uint64_t one = 1;
+
+	/* It fails only when the counter is about to overflow: then the loop has been woken. */
+	while (write(run->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* vCPU threads. */
+static void serial_transmit(void *opaque, const uint8_t *bytes, size_t len)
+{
+	struct run *run = opaque;
+
+	chardev_transmit(run->chardev, bytes, len);
+}
+
+/* Any thread. */
+static void serial_receive_ready(void *opaque)
+{
+	struct run *run = opaque;
+
+	chardev_receive_ready(run->chardev);
+}
+
+static size_t serial_receive(void *opaque, const uint8_t *bytes, size_t len)
+{
+	struct run *run = opaque;
+
+	return vm_serial_receive(run->vm, bytes, len);
+}
+
+static void quit_by_user(void *opaque)
+{
+	struct run *run = opaque;
+
+	vm_quit(run->vm, SHUTDOWN_CAUSE_HOST_SIGNAL);
+}
+
+static void quit_by_monitor(void *opaque)
+{
+	struct run *run = opaque;
+
+	vm_quit(run->vm, SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *opaque)
+{
+	struct run *run = opaque;
+	uint64_t count;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+	vm_dispatch(run->vm);
+	chardev_dispatch(run->chardev);
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *opaque)
+{
+	struct run *run = opaque;
+	struct signalfd_siginfo info;
+
+	(void)what;
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCONT) {
+		chardev_continued(run->chardev);
+		return;
+	}
+	log_info("SIG%s from process %u: shutting down", sigabbrev_np(info.ssi_signo),
+		 info.ssi_pid);
+	vm_quit(run->vm, SHUTDOWN_CAUSE_HOST_SIGNAL);
+}
+
+static void log_libevent(int severity, const char *text)
+{
+	log_line(severity >= EVENT_LOG_ERR ? LOG_LEVEL_ERROR :
+		 severity == EVENT_LOG_WARN ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+		 "libevent: %s", text);
+}
+
+static struct event *watch(struct run *run, int fd, event_callback_fn fn)
+{
+	struct event *event = event_new(run->base, fd, EV_READ | EV_PERSIST, fn, run);
+
+	if (event && event_add(event, NULL) < 0) {
+		event_free(event);
+		event = NULL;
+	}
+	return event;
+}
+
+/*
+ * Signals are taken from a descriptor, on the event loop.  They are blocked first, because every
+ * thread inherits that: none is interrupted or ended by them, and one that comes early waits.
+ */
+static int open_loop(struct run *run, struct error *err)
+{
+	struct event_config *config;
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGCONT);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	/* A peer that has gone, and a file at its limit, are errors of the one write(2). */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+
+	event_set_log_callback(log_libevent);
+	config = event_config_new();
+	if (!config)
+		return error_set(err, ENOMEM, "event loop: out of memory");
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
+	run->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!run->base)
+		return error_set(err, EMFILE, "event loop: can not be created");
+
+	run->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (run->wake_fd < 0)
+		return error_errno(err, errno, "eventfd");
+	run->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (run->signal_fd < 0)
+		return error_errno(err, errno, "signalfd");
+	run->wake_event = watch(run, run->wake_fd, on_wake);
+	run->signal_event = watch(run, run->signal_fd, on_signal);
+	if (!run->wake_event || !run->signal_event)
+		return error_set(err, ENOMEM, "event loop: out of memory");
+	return 0;
+}
+
+static void close_loop(struct run *run)
+{
+	if (run->wake_event)
+		event_free(run->wake_event);
+	if (run->signal_event)
+		event_free(run->signal_event);
+	if (run->base)
+		event_base_free(run->base);
+	if (run->wake_fd >= 0)
+		close(run->wake_fd);
+	if (run->signal_fd >= 0)
+		close(run->signal_fd);
+}
+
+static int open_chardev(struct run *run, struct error *err)
+{
+	struct chardev_config config = {
+		.address = run->options->serial ? run->options->serial : "null",
+		.base = run->base,
+		.receive = serial_receive,
+		.quit = quit_by_user,
+		.wake = wake,
+		.opaque = run,
+	};
+
+	run->chardev = chardev_new(&config, err);
+	return run->chardev ? 0 : -1;
+}
+
+static int create_vm(struct run *run, struct error *err)
+{
+	const struct options *options = run->options;
+	const struct vm_config config = {
+		.cpus = options->cpus,
+		.memory = options->memory,
+		.boot = {
+			.kernel = options->kernel,
+			.append = options->append,
+			.initrd = (const char *const *)options->initrd.item,
+			.nr_initrd = options->initrd.count,
+		},
+		.no_shutdown = options->no_shutdown,
+		.no_reboot = options->no_reboot,
+	};
+	const struct vm_callbacks callbacks = {
+		.event = on_vm_event,
+		.wake = wake,
+		.serial_transmit = serial_transmit,
+		.serial_receive_ready = serial_receive_ready,
+		.opaque = run,
+	};
+
+	return vm_create(&run->vm, &run->kvm, &config, &callbacks, err);
+}
+
+static int open_monitors(struct run *run, struct error *err)
+{
+	const struct option_list *addresses = &run->options->monitor;
+	const struct monitor_config config = {
+		.base = run->base,
+		.vm = run->vm,
+		.name = run->options->name,
+		.uuid = run->options->uuid ? run->options->uuid : nil_uuid,
+		.quit = quit_by_monitor,
+		.opaque = run,
+	};
+	unsigned int i;
+
+	if (!addresses->count)
+		return 0;
+	run->monitor = monitor_new(&config, err);
+	if (!run->monitor)
+		return -1;
+	for (i = 0; i < addresses->count; i++)
+		if (monitor_listen(run->monitor, addresses->item[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The first vCPU runs when everything is there. */
+static int start(struct run *run, struct error *err)
+{
+	const struct options *options = run->options;
+
+	if (options->daemonize && daemonize_begin(err) < 0)
+		return -1;
+	if (open_loop(run, err) < 0 || vcpu_signal_init(err) < 0 ||
+	    kvm_open(&run->kvm, NULL, NULL, err) < 0)
+		return -1;
+	run->kvm_is_open = true;
+	if (open_chardev(run, err) < 0 || create_vm(run, err) < 0 || open_monitors(run, err) < 0)
+		return -1;
+	if (options->pidfile && pidfile_create(&run->pidfile, options->pidfile, err) < 0)
+		return -1;
+	if (chardev_start(run->chardev, err) < 0)
+		return -1;
+	if (!options->paused && vm_cont(run->vm, err) < 0)
+		return -1;
+	if (options->daemonize) {
+		if (daemonize_ready(err) < 0)
+			return -1;
+		logging_use_syslog();
+	}
+	return 0;
+}
+
+/* The reverse, from wherever start() got to. */
+static void finish(struct run *run)
+{
+	pidfile_remove(&run->pidfile);
+	monitor_free(run->monitor);
+	vm_destroy(run->vm);
+	chardev_free(run->chardev);
+	if (run->kvm_is_open)
+		kvm_close(&run->kvm);
+	close_loop(run);
+}
+
+int run(const struct options *options, struct error *err)
+{
+	/* Not on the stack: struct kvm has a counter for every request. */
+	static struct run run = { .wake_fd = -1, .signal_fd = -1, .pidfile = PIDFILE_NONE };
+	int status = -1;
+
+	run.options = options;
+	logging_init(options->name, options->log_level);
+	if (start(&run, err) == 0) {
+		while (!run.ended && event_base_loop(run.base, EVLOOP_ONCE) == 0)
+			;
+		if (!run.ended)
+			log_error("the event loop has failed: %s", strerror(errno));
+		status = run.ended ? run.exit_status : EXIT_FAILURE;
+	}
+	finish(&run);
+	return status;
+}
