@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monitor/monitor.h"
+
+/*
+ * libFuzzer: whole sessions.  The first byte says how the client behaves, the rest is what it sends,
+ * with 0xFA in it for "nothing more for one turn of the event loop".  Whatever the client does, what
+ * it receives are JSON objects, one a line; and a second client, well behaved, is served as if it
+ * were alone.
+ *
+ * The commands are those of fuzz_wire_commands.c, since there is no machine.
+ */
+#define FLAG_PRETTY     0x01
+#define FLAG_NEGOTIATE  0x02
+#define FLAG_READ       0x04            /* reads what it gets as it comes */
+#define FLAG_HALF_CLOSE 0x08
+#define FLAG_VANISH     0x10            /* without having read anything */
+#define PAUSE           0xfa
+
+#define CHECK(condition) do { \
+	if (!(condition)) { \
+		fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+		abort(); \
+	} \
+} while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct peer {
+	int fd;
+	struct json_parser *parser;
+	unsigned int objects;
+};
+
+static bool take_object(void *opaque, struct json_value *value, const char *error)
+{
+	struct peer *peer = opaque;
+
+	CHECK(!error && value->type == JSON_OBJECT);
+	CHECK(json_get(value, peer->objects ? "return" : "QMP") || json_get(value, "error") ||
+	      json_get(value, "event"));
+	peer->objects++;
+	return true;
+}
+
+static struct peer connect_peer(struct monitor *monitor, bool pretty)
+{
+	struct peer peer = { 0 };
+	int fd[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd));
+	peer.fd = fd[0];
+	CHECK(!monitor_add_client(monitor, fd[1], pretty, NULL));
+	return peer;
+}
+
+static void receive(struct peer *peer)
+{
+	char bytes[65536];
+	ssize_t len, i;
+
+	if (!peer->parser)
+		peer->parser = json_parser_new(take_object, peer);
+	while ((len = recv(peer->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+		for (i = 0; i < len; i++)
+			CHECK(bytes[i] > 0 && bytes[i] < 0x7f);
+		CHECK(json_parser_feed(peer->parser, bytes, (size_t)len) == (size_t)len);
+	}
+}
+
+static void transmit(struct event_base *base, struct peer *peer, const void *bytes, size_t len,
+		     bool reading)
+{
+	ssize_t sent;
+
+	while (len) {
+		sent = send(peer->fd, bytes, len, MSG_NOSIGNAL);
+		if (sent < 0 && errno != EAGAIN)
+			return;
+		if (sent < 0 && !reading)
+			return;
+		if (sent > 0) {
+			bytes = (const char *)bytes + sent;
+			len -= (size_t)sent;
+		}
+		event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+		if (reading)
+			receive(peer);
+	}
+}
+
+static void disconnect(struct peer *peer)
+{
+	close(peer->fd);
+	json_parser_free(peer->parser);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char negotiate[] = "{\"execute\":\"qmp_capabilities\"}";
+	struct event_base *base = event_base_new();
+	struct monitor_config config = { .base = base, .uuid = "0" };
+	struct monitor *monitor = monitor_new(&config, NULL);
+	struct peer peer, other;
+	const uint8_t *end = data + size, *pause;
+	uint8_t flags = size ? *data++ : 0;
+	unsigned int before;
+
+	CHECK(monitor);
+	other = connect_peer(monitor, false);
+	peer = connect_peer(monitor, flags & FLAG_PRETTY);
+	if (flags & FLAG_NEGOTIATE)
+		transmit(base, &peer, negotiate, strlen(negotiate), flags & FLAG_READ);
+	while (data < end) {
+		pause = memchr(data, PAUSE, (size_t)(end - data));
+		if (!pause)
+			pause = end;
+		transmit(base, &peer, data, (size_t)(pause - data), flags & FLAG_READ);
+		event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+		data = pause < end ? pause + 1 : end;
+	}
+	if (flags & FLAG_HALF_CLOSE)
+		shutdown(peer.fd, SHUT_WR);
+	if (flags & FLAG_VANISH)
+		disconnect(&peer);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+
+	receive(&other);
+	before = other.objects;
+	transmit(base, &other, negotiate, strlen(negotiate), true);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	receive(&other);
+	CHECK(other.objects == before + 1);
+
+	monitor_free(monitor);
+	if (!(flags & FLAG_VANISH)) {
+		receive(&peer);
+		CHECK(peer.objects);
+		disconnect(&peer);
+	}
+	disconnect(&other);
+	event_base_free(base);
+	return 0;
+}

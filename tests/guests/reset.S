@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Resets the machine through the keyboard controller whenever a byte arrives on the serial port. */
+	.set BITS, 16
+	.code16
+	.include "guest.inc"
+	.globl _start
+_start:
+	cli
+	ljmp	$0, $1f
+1:	xor	%ax, %ax
+	mov	%ax, %ds
+	mov	%ax, %ss
+	mov	$0x7c00, %sp
+	cld
+	serial_init
+	print	"reset\n"
+	call	getc
+	print	"byte\n"
+	mov	$0xfe, %al
+	out	%al, $PORT_I8042
+2:	hlt
+	jmp	2b
+
+	serial_routines

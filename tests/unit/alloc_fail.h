@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TESTS_UNIT_ALLOC_FAIL_H
+#define TESTS_UNIT_ALLOC_FAIL_H
+
+#include <stdbool.h>
+
+/*
+ * Memory that runs out on demand.  Needs the linker's --wrap=calloc and --wrap=realloc; allocations
+ * of shared libraries are not concerned.  Each thread has its own count.
+ */
+
+/* The n-th allocation from here on fails, counted from 1, and only that one; 0: none. */
+void alloc_fail_at(unsigned int n);
+
+/* Whether it has failed.  A loop over n ends at the first that has not. */
+bool alloc_has_failed(void);
+
+#endif

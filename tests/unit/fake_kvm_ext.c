@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/fake_kvm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/fake_kvm_internal.h"
+#include "vmm/msr.h"
+
+/* State of a vCPU: CPUID, TSC frequency, extended state, MSRs, nested guests, guest debugging. */
+
+#define XSAVE_XSTATE_BV         512     /* offset of the header's first member */
+#define XSTATE_SUPPORTED        0xe7ULL /* x87, SSE, AVX, AVX-512 */
+#define APIC_LVTT               0x320
+#define APIC_LVTT_MODE          (3U << 17)
+#define APIC_LVTT_TSC_DEADLINE  (2U << 17)
+#define MAX_IO_MSRS             256     /* of one KVM_GET_MSRS or KVM_SET_MSRS, and not that many */
+
+/* ---- CPUID and TSC frequency, kvmclock ---- */
+
+static size_t cpuid_size(uint32_t nent)
+{
+	return sizeof(struct kvm_cpuid2) + nent * sizeof(struct kvm_cpuid_entry2);
+}
+
+int fake_get_cpuid2(const struct fake_object *o, void *arg)
+{
+	const struct kvm_cpuid2 *now = o->vcpu->cpuid;
+	struct kvm_cpuid2 *table = arg;
+	uint32_t nent = now ? now->nent : 0;
+
+	if (table->nent < nent)
+		return -E2BIG;          /* without telling how many there are */
+	if (nent)
+		memcpy(table->entries, now->entries, nent * sizeof(now->entries[0]));
+	table->nent = nent;
+	return 0;
+}
+
+bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg)
+{
+	const struct kvm_cpuid2 *table = arg;
+
+	return v->cpuid && v->cpuid->nent == table->nent &&
+	       !memcmp(v->cpuid->entries, table->entries,
+		       table->nent * sizeof(table->entries[0]));
+}
+
+/* What a guest has been told once cannot be taken back: after the first run only the same table. */
+int fake_set_cpuid2(const struct fake_object *o, void *arg)
+{
+	const struct kvm_cpuid2 *table = arg;
+	struct fake_vcpu *v = o->vcpu;
+
+	if (table->nent > 256)
+		return -E2BIG;
+	if (v->has_run && !fake_same_cpuid2(v, arg)) {
+		fake_violate(v->fake, FAKE_LATE_CPUID);
+		return -EINVAL;
+	}
+	free(v->cpuid);
+	v->cpuid = fake_alloc(cpuid_size(table->nent));
+	memcpy(v->cpuid, table, cpuid_size(table->nent));
+	return 0;
+}
+
+int fake_get_tsc_khz(const struct fake_object *o, void *arg)
+{
+	(void)arg;
+	return (int)o->vcpu->tsc_khz;
+}
+
+bool fake_same_tsc_khz(struct fake_vcpu *v, const void *arg)
+{
+	return (uintptr_t)arg == v->tsc_khz;
+}
+
+int fake_set_tsc_khz(const struct fake_object *o, void *arg)
+{
+	if ((uintptr_t)arg > 100000000)
+		return -EINVAL;
+	if (arg)                        /* 0 asks for the host's frequency */
+		o->vcpu->tsc_khz = (uint32_t)(uintptr_t)arg;
+	return 0;
+}
+
+/* Tells the guest's watchdog that time stood still; a guest without kvmclock can not be told. */
+int fake_kvmclock_ctrl(const struct fake_object *o, void *arg)
+{
+	(void)arg;
+	if (!o->vcpu->kvmclock)
+		return -EINVAL;
+	o->vcpu->clock_ctrls++;
+	return 0;
+}
+
+/* ---- Extended state ---- */
+
+size_t fake_xsave_size(const struct fake_kvm *fake)
+{
+	size_t size = (size_t)fake->cap[KVM_CAP_XSAVE2];
+
+	return size > sizeof(struct kvm_xsave) ? size : sizeof(struct kvm_xsave);
+}
+
+int fake_get_xsave2(const struct fake_object *o, void *arg)
+{
+	memcpy(arg, o->vcpu->xsave, fake_xsave_size(o->fake));
+	return 0;
+}
+
+/* The older request can not tell a state that is larger than its structure. */
+int fake_get_xsave(const struct fake_object *o, void *arg)
+{
+	if (fake_xsave_size(o->fake) > sizeof(struct kvm_xsave))
+		return -EINVAL;
+	memcpy(arg, o->vcpu->xsave, sizeof(struct kvm_xsave));
+	return 0;
+}
+
+bool fake_same_xsave(struct fake_vcpu *v, const void *arg)
+{
+	return !memcmp(arg, v->xsave, fake_xsave_size(v->fake));
+}
+
+int fake_set_xsave(const struct fake_object *o, void *arg)
+{
+	struct fake_vcpu *v = o->vcpu;
+	uint64_t xstate_bv;
+	uint32_t mxcsr;
+
+	memcpy(&xstate_bv, (uint8_t *)arg + XSAVE_XSTATE_BV, sizeof(xstate_bv));
+	memcpy(&mxcsr, (uint8_t *)arg + 24, sizeof(mxcsr));
+	if (xstate_bv & ~XSTATE_SUPPORTED || mxcsr & ~0xffffU)
+		return -EINVAL;
+	memcpy(v->xsave, arg, fake_xsave_size(v->fake));
+	v->xsave_set = true;
+	if (v->fpu_set)
+		fake_violate(v->fake, FAKE_MIXED_FPU);
+	return 0;
+}
+
+/* The legacy region of the XSAVE area is an FXSAVE image (Intel SDM vol. 1, 10.5.1). */
+static void read_fpu(const struct fake_vcpu *v, struct kvm_fpu *fpu)
+{
+	memset(fpu, 0, sizeof(*fpu));
+	memcpy(&fpu->fcw, v->xsave, 2);
+	memcpy(&fpu->fsw, v->xsave + 2, 2);
+	fpu->ftwx = v->xsave[4];
+	memcpy(&fpu->last_opcode, v->xsave + 6, 2);
+	memcpy(&fpu->last_ip, v->xsave + 8, 8);
+	memcpy(&fpu->last_dp, v->xsave + 16, 8);
+	memcpy(&fpu->mxcsr, v->xsave + 24, 4);
+	memcpy(fpu->fpr, v->xsave + 32, sizeof(fpu->fpr));
+	memcpy(fpu->xmm, v->xsave + 160, sizeof(fpu->xmm));
+}
+
+int fake_get_fpu(const struct fake_object *o, void *arg)
+{
+	read_fpu(o->vcpu, arg);
+	return 0;
+}
+
+bool fake_same_fpu(struct fake_vcpu *v, const void *arg)
+{
+	struct kvm_fpu now;
+
+	read_fpu(v, &now);
+	return !memcmp(arg, &now, sizeof(now));
+}
+
+/* Leaves XSTATE_BV as it is: on a fresh vCPU the XSAVE area still says "initial state". */
+int fake_set_fpu(const struct fake_object *o, void *arg)
+{
+	const struct kvm_fpu *fpu = arg;
+	struct fake_vcpu *v = o->vcpu;
+
+	memcpy(v->xsave, &fpu->fcw, 2);
+	memcpy(v->xsave + 2, &fpu->fsw, 2);
+	v->xsave[4] = fpu->ftwx;
+	memcpy(v->xsave + 6, &fpu->last_opcode, 2);
+	memcpy(v->xsave + 8, &fpu->last_ip, 8);
+	memcpy(v->xsave + 16, &fpu->last_dp, 8);
+	memcpy(v->xsave + 24, &fpu->mxcsr, 4);
+	memcpy(v->xsave + 32, fpu->fpr, sizeof(fpu->fpr));
+	memcpy(v->xsave + 160, fpu->xmm, sizeof(fpu->xmm));
+	v->fpu_set = true;
+	if (v->xsave_set)
+		fake_violate(v->fake, FAKE_MIXED_FPU);
+	return 0;
+}
+
+int fake_get_xcrs(const struct fake_object *o, void *arg)
+{
+	memcpy(arg, &o->vcpu->xcrs, sizeof(o->vcpu->xcrs));
+	return 0;
+}
+
+bool fake_same_xcrs(struct fake_vcpu *v, const void *arg)
+{
+	return !memcmp(arg, &v->xcrs, sizeof(v->xcrs));
+}
+
+int fake_set_xcrs(const struct fake_object *o, void *arg)
+{
+	const struct kvm_xcrs *xcrs = arg;
+
+	if (xcrs->nr_xcrs > KVM_MAX_XCRS || xcrs->flags)
+		return -EINVAL;
+	for (uint32_t i = 0; i < xcrs->nr_xcrs; i++) {
+		if (xcrs->xcrs[i].xcr)
+			continue;
+		if (!(xcrs->xcrs[i].value & 1) || xcrs->xcrs[i].value & ~XSTATE_SUPPORTED)
+			return -EINVAL;
+		o->vcpu->xcrs.xcrs[0].value = xcrs->xcrs[i].value;
+	}
+	return 0;
+}
+
+/* ---- MSRs: both requests stop at the first that fails and return how many went well ---- */
+
+struct fake_msr *fake_vcpu_msr(struct fake_vcpu *v, uint32_t index)
+{
+	for (unsigned int i = 0; i < v->nr_msrs; i++)
+		if (v->msr[i].index == index)
+			return &v->msr[i];
+	return NULL;
+}
+
+int fake_get_msrs(const struct fake_object *o, void *arg)
+{
+	struct kvm_msrs *msrs = arg;
+
+	if (msrs->nmsrs >= MAX_IO_MSRS)
+		return -E2BIG;
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
+		const struct fake_msr *msr = fake_vcpu_msr(o->vcpu, msrs->entries[i].index);
+
+		if (!msr || fake_msr_fails(o->fake, msr->index, false))
+			return (int)i;
+		msrs->entries[i].data = msr->value;
+	}
+	return (int)msrs->nmsrs;
+}
+
+bool fake_same_msrs(struct fake_vcpu *v, const void *arg)
+{
+	const struct kvm_msrs *msrs = arg;
+
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
+		const struct fake_msr *msr = fake_vcpu_msr(v, msrs->entries[i].index);
+
+		if (!msr || msr->value != msrs->entries[i].data)
+			return false;
+	}
+	return true;
+}
+
+/* The deadline is taken only by an APIC timer in deadline mode; otherwise it is silently lost. */
+static void set_deadline(struct fake_vcpu *v, struct fake_msr *msr, uint64_t value)
+{
+	uint32_t lvtt;
+
+	v->deadline_written = v->deadline_written || value;
+	memcpy(&lvtt, v->lapic.regs + APIC_LVTT, sizeof(lvtt));
+	if (v->vm->irqchip && (lvtt & APIC_LVTT_MODE) == APIC_LVTT_TSC_DEADLINE)
+		msr->value = value;
+}
+
+int fake_set_msrs(const struct fake_object *o, void *arg)
+{
+	const struct kvm_msrs *msrs = arg;
+	struct fake_vcpu *v = o->vcpu;
+
+	if (msrs->nmsrs >= MAX_IO_MSRS)
+		return -E2BIG;
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
+		struct fake_msr *msr = fake_vcpu_msr(v, msrs->entries[i].index);
+
+		if (!msr || fake_msr_fails(o->fake, msr->index, true))
+			return (int)i;
+		if (msr->index == MSR_IA32_TSC && v->deadline_written)
+			fake_violate(o->fake, FAKE_DEADLINE_BEFORE_TSC);
+		if (msr->index == MSR_IA32_TSC_DEADLINE)
+			set_deadline(v, msr, msrs->entries[i].data);
+		else
+			msr->value = msrs->entries[i].data;
+	}
+	return (int)msrs->nmsrs;
+}
+
+int fake_setup_mce(const struct fake_object *o, void *arg)
+{
+	uint64_t mcg_cap;
+
+	memcpy(&mcg_cap, arg, sizeof(mcg_cap));
+	if (!(mcg_cap & 0xff) || (mcg_cap & 0xff) > (uint64_t)o->fake->cap[KVM_CAP_MCE])
+		return -EINVAL;
+	return 0;
+}
+
+/* ---- Nested guests ---- */
+
+size_t fake_nested_size(const struct fake_kvm *fake)
+{
+	size_t size = (size_t)fake->cap[KVM_CAP_NESTED_STATE];
+
+	return size > sizeof(struct kvm_nested_state) ? size : sizeof(struct kvm_nested_state);
+}
+
+int fake_get_nested(const struct fake_object *o, void *arg)
+{
+	const struct kvm_nested_state *now = o->vcpu->nested;
+	struct kvm_nested_state *nested = arg;
+
+	if (nested->size < now->size) {
+		nested->size = now->size;
+		return -E2BIG;
+	}
+	memcpy(nested, now, now->size);
+	return 0;
+}
+
+bool fake_same_nested(struct fake_vcpu *v, const void *arg)
+{
+	const struct kvm_nested_state *nested = arg;
+
+	return nested->size == v->nested->size && !memcmp(nested, v->nested, nested->size);
+}
+
+/*
+ * Restoring a vCPU in guest mode on VMX loads RIP, RSP and RFLAGS from the inner guest's VMCS, as a
+ * VM entry would: general registers set before are lost.
+ */
+int fake_set_nested(const struct fake_object *o, void *arg)
+{
+	const struct kvm_nested_state *nested = arg;
+	struct fake_vcpu *v = o->vcpu;
+	bool vmx = nested->format == KVM_STATE_NESTED_FORMAT_VMX;
+	bool guest_mode = nested->flags & KVM_STATE_NESTED_GUEST_MODE;
+
+	if (nested->size < sizeof(*nested) || nested->size > fake_nested_size(v->fake) ||
+	    nested->format != v->nested->format ||
+	    (guest_mode && nested->size < sizeof(*nested) + 4096))
+		return -EINVAL;
+	if (guest_mode && !(vmx ? v->sregs.cr4 & X86_CR4_VMXE : v->sregs.efer & X86_EFER_SVME)) {
+		fake_violate(v->fake, FAKE_NESTED_BEFORE_SREGS);
+		return -EINVAL;
+	}
+	memcpy(v->nested, nested, nested->size);
+	if (guest_mode && vmx) {
+		const uint8_t *vmcs12 = (const uint8_t *)nested + sizeof(*nested);
+
+		memcpy(&v->regs.rsp, vmcs12 + FAKE_VMCS12_RSP, 8);
+		memcpy(&v->regs.rip, vmcs12 + FAKE_VMCS12_RIP, 8);
+		memcpy(&v->regs.rflags, vmcs12 + FAKE_VMCS12_RFLAGS, 8);
+	}
+	return 0;
+}
+
+/* ---- Guest debugging: there is no GET ---- */
+
+bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg)
+{
+	return !memcmp(arg, &v->guest_debug, sizeof(v->guest_debug));
+}
+
+int fake_set_guest_debug(const struct fake_object *o, void *arg)
+{
+	const struct kvm_guest_debug *debug = arg;
+	struct fake_vcpu *v = o->vcpu;
+
+	if (debug->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP) &&
+	    (v->events.exception.pending || v->events.exception.injected))
+		return -EBUSY;
+	v->guest_debug = *debug;
+	return 0;
+}

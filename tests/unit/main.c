@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "tests/unit/suites.h"
+
+/*
+ * Runs every suite.  CK_RUN_SUITE and CK_RUN_CASE choose, CK_FORK=no keeps a test in this process,
+ * for a debugger.
+ */
+int main(void)
+{
+	SRunner *runner = srunner_create(memory_suite());
+	int failed;
+
+	srunner_add_suite(runner, bus_suite());
+	srunner_add_suite(runner, serial_suite());
+	srunner_add_suite(runner, serial_loopback_suite());
+	srunner_add_suite(runner, devices_suite());
+	srunner_add_suite(runner, rtc_suite());
+	srunner_add_suite(runner, machine_devices_suite());
+	srunner_add_suite(runner, schema_suite());
+	srunner_add_suite(runner, introspection_suite());
+	srunner_add_suite(runner, boot_suite());
+	srunner_add_suite(runner, boot_bad_suite());
+	srunner_add_suite(runner, boot_place_suite());
+	srunner_add_suite(runner, boot_state_suite());
+	srunner_add_suite(runner, options_suite());
+	srunner_add_suite(runner, chardev_suite());
+	srunner_add_suite(runner, chardev_unix_suite());
+	srunner_add_suite(runner, logging_suite());
+	srunner_add_suite(runner, pidfile_suite());
+	srunner_add_suite(runner, pagewalk_suite());
+	srunner_add_suite(runner, hmp_format_suite());
+	srunner_add_suite(runner, hmp_paging_suite());
+	srunner_add_suite(runner, hmp_suite());
+	srunner_add_suite(runner, memsave_suite());
+	srunner_add_suite(runner, fake_kvm_suite());
+	srunner_add_suite(runner, vcpu_state_suite());
+	srunner_add_suite(runner, vcpu_state_kernel_suite());
+	srunner_add_suite(runner, vcpu_state_hosts_suite());
+	srunner_add_suite(runner, vcpu_state_random_suite());
+	srunner_add_suite(runner, vm_suite());
+	srunner_add_suite(runner, vm_random_suite());
+	srunner_add_suite(runner, json_suite());
+	srunner_add_suite(runner, wire_suite());
+	srunner_add_suite(runner, wire_flow_suite());
+	srunner_add_suite(runner, events_suite());
+	srunner_add_suite(runner, listener_suite());
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "monitor/monitor-internal.h"
+#include "tests/unit/suites.h"
+#include "tests/unit/wire_fixture.h"
+
+static struct wire wire;
+static char directory[64], path[80], address[96];
+static struct error err;
+
+static void setup(void)
+{
+	strcpy(directory, "/tmp/vmond-listener-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/qmp", directory);
+	snprintf(address, sizeof(address), "unix:%s", path);
+	wire_open(&wire);
+	memset(&err, 0, sizeof(err));
+}
+
+static void teardown(void)
+{
+	wire_close(&wire);
+	unlink(path);
+	ck_assert_int_eq(rmdir(directory), 0);
+}
+
+static struct sockaddr_un socket_address(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	memcpy(addr.sun_path, path, strlen(path));
+	return addr;
+}
+
+/* A socket file of somebody else's; with a backlog below 0 nobody listens on it. */
+static int foreign_socket(int type, int backlog)
+{
+	struct sockaddr_un addr = socket_address();
+	int fd = socket(AF_UNIX, type, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	if (backlog >= 0)
+		ck_assert_int_eq(listen(fd, backlog), 0);
+	return fd;
+}
+
+static struct peer dial(void)
+{
+	struct sockaddr_un addr = socket_address();
+	struct peer peer = { .fd = socket(AF_UNIX, SOCK_STREAM, 0) };
+
+	ck_assert_int_eq(connect(peer.fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return peer;
+}
+
+static bool exists(void)
+{
+	struct stat st;
+
+	return !lstat(path, &st);
+}
+
+static void expect_refusal(int code, const char *text)
+{
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), -1);
+	ck_assert_msg(err.code == code, "%d: %s", err.code, err.text);
+	ck_assert_msg(strstr(err.text, text), "%s", err.text);
+	ck_assert_ptr_null(strchr(err.text, '\n'));
+}
+
+START_TEST(test_serves)
+{
+	struct peer peer, second;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	second = dial();
+	wire_expect(&wire, &peer, NEGOTIATE, GREETING OK);
+	wire_expect(&wire, &second, NEGOTIATE, GREETING OK);
+	peer_close(&peer);
+	wire_expect(&wire, &second, "[]", ERROR("QMP input must be a JSON object"));
+	peer_close(&second);
+}
+END_TEST
+
+START_TEST(test_pretty_option)
+{
+	struct peer peer;
+
+	strcat(address, _i ? ",pretty=on" : ",pretty=off");
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	wire_settle(&wire, &peer);
+	ck_assert_uint_eq(peer_count(&peer, "\r\n"), _i ? 14u : 1u);
+	peer_close(&peer);
+}
+END_TEST
+
+/* Whatever the umask: the owner, and nobody else. */
+START_TEST(test_mode)
+{
+	static const mode_t masks[] = { 0, 022, 0777 };
+	mode_t mask = umask(masks[_i]);
+	struct stat st;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	ck_assert_uint_eq(umask(mask), masks[_i]);
+	ck_assert_int_eq(lstat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode, S_IFSOCK | 0600);
+}
+END_TEST
+
+START_TEST(test_stale)
+{
+	struct peer peer;
+
+	close(foreign_socket(SOCK_STREAM, 1));
+	ck_assert(exists());
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	wire_expect(&wire, &peer, "", GREETING);
+	peer_close(&peer);
+}
+END_TEST
+
+/* Somebody listens: with room for more clients, without, or for another kind of connection. */
+START_TEST(test_in_use)
+{
+	int fd = foreign_socket(_i == 2 ? SOCK_SEQPACKET : SOCK_STREAM, _i == 0 ? 5 : 0);
+	struct peer peer = { .fd = -1 };
+
+	if (_i == 1)
+		peer = dial();
+	expect_refusal(EADDRINUSE, "in use");
+	ck_assert(exists());
+	peer_close(&peer);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_own_twice)
+{
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	expect_refusal(EADDRINUSE, path);
+}
+END_TEST
+
+START_TEST(test_no_socket)
+{
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	expect_refusal(EEXIST, "no socket");
+	ck_assert(exists());
+	unlink(path);
+	/* Not even by way of a symbolic link is anything but a socket touched. */
+	ck_assert_int_eq(symlink("/dev/null", path), 0);
+	expect_refusal(EEXIST, "no socket");
+	ck_assert(exists());
+}
+END_TEST
+
+START_TEST(test_bad_address)
+{
+	static const struct {
+		const char *address;
+		int code;
+		const char *text;
+	} cases[] = {
+		{ "tcp:localhost:1", EINVAL, "unix:PATH" },
+		{ "", EINVAL, "unix:PATH" },
+		{ "unix:", EINVAL, "empty" },
+		{ "unix:,pretty=on", EINVAL, "empty" },
+		{ "unix:/tmp/x,pretty", EINVAL, "unknown option 'pretty'" },
+		{ "unix:/tmp/x,server=on", EINVAL, "unknown option 'server=on'" },
+		{ "unix:/nonexistent/dir/x", ENOENT, "/nonexistent/dir/x" },
+		{ "unix:/tmp/0123456789012345678901234567890123456789012345678901234567890123456789"
+		  "0123456789012345678901234567890123456789", ENAMETOOLONG, "shorter" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_int_eq(monitor_listen(wire.monitor, cases[i].address, &err), -1);
+		ck_assert_msg(err.code == cases[i].code, "%s: %d", cases[i].address, err.code);
+		ck_assert_msg(strstr(err.text, cases[i].text), "%s", err.text);
+	}
+}
+END_TEST
+
+/* The socket file goes with the monitor, unless it is another's by now. */
+START_TEST(test_unlink)
+{
+	int fd = -1;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	if (_i) {
+		unlink(path);
+		fd = foreign_socket(SOCK_STREAM, 1);
+	}
+	monitor_free(wire.monitor);
+	wire.monitor = NULL;
+	ck_assert_int_eq(exists(), _i);
+	if (_i)
+		close(fd);
+}
+END_TEST
+
+/* Without descriptors left, clients wait in the backlog and the loop rests. */
+START_TEST(test_no_descriptors)
+{
+	struct rlimit limit, none;
+	struct peer peer;
+	const struct listener *listener;
+	int i;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	listener = TAILQ_FIRST(&wire.monitor->listeners);
+	peer = dial();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = (rlim_t)peer.fd;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	wire_turn(&wire);
+	ck_assert_uint_eq(wire_log_lines, 1);
+	/* The listening socket is not asked about, or only by the timer. */
+	for (i = 0; i < 100; i++) {
+		ck_assert(!event_pending(listener->acceptable, EV_READ, NULL) !=
+			  !evtimer_pending(listener->retry, NULL));
+		wire_turn(&wire);
+	}
+	ck_assert_uint_eq(wire_log_lines, 1);
+	ck_assert_uint_eq(wire_clients(&wire), 0);
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	while (!wire_clients(&wire))
+		event_base_loop(wire.base, EVLOOP_ONCE);
+	wire_expect(&wire, &peer, "", GREETING);
+	peer_close(&peer);
+}
+END_TEST
+
+Suite *listener_suite(void)
+{
+	Suite *suite = suite_create("listener");
+	TCase *tc = tcase_create("listener");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_serves);
+	tcase_add_loop_test(tc, test_pretty_option, 0, 2);
+	tcase_add_loop_test(tc, test_mode, 0, 3);
+	tcase_add_test(tc, test_stale);
+	tcase_add_loop_test(tc, test_in_use, 0, 3);
+	tcase_add_test(tc, test_own_twice);
+	tcase_add_test(tc, test_no_socket);
+	tcase_add_test(tc, test_bad_address);
+	tcase_add_loop_test(tc, test_unlink, 0, 2);
+	tcase_add_test(tc, test_no_descriptors);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
