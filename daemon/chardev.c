@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/chardev_impl.h"
+#include "daemon/chardev_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/options_impl.h"
+#include "daemon/options_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

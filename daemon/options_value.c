@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/options_impl.h"
+#include "daemon/options_internal.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@
 #include "monitor/monitor.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
+
+#define EVENT_LOOP_NICE (-10)
 
 static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
 
@@ -270,6 +273,17 @@ static int open_monitors(struct run *run, struct error *err)
 	return 0;
 }
 
+/*
+ * This thread has little to do and somebody waits for each answer, while vCPUs take all the time
+ * they get: where the system lets us, it comes before them.  vCPU threads have been started by now
+ * and keep their priority.
+ */
+static void prefer_event_loop(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, EVENT_LOOP_NICE) < 0)
+		log_debug("the event loop keeps its priority: %s", strerror(errno));
+}
+
 /* The first vCPU runs when everything is there. */
 static int start(struct run *run, struct error *err)
 {
@@ -287,6 +301,7 @@ static int start(struct run *run, struct error *err)
 		return -1;
 	if (chardev_start(run->chardev, err) < 0)
 		return -1;
+	prefer_event_loop();
 	if (!options->paused && vm_cont(run->vm, err) < 0)
 		return -1;
 	if (options->daemonize) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +158,7 @@ static bool may_send_later(int code)
 	return code == EAGAIN || code == EINTR || code == ENOBUFS;
 }
 
-/* One system call's worth of output.  Returns the bytes sent, 0 for none; -1 when the peer is gone. */
+/* One system call's worth of output.  Returns the bytes sent; -1 when the peer is gone. */
 static ssize_t send_some(struct monitor_client *client)
 {
 	struct evbuffer_iovec piece[SEND_PIECES];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "vmm/log.h"
 
-/* An event as it goes over the wire, shared by the outputs of all clients that have yet to read it. */
+/* An event as it goes over the wire, shared by all clients that have yet to read it. */
 struct event_text {
 	unsigned int refs;
 	enum qmp_event event;

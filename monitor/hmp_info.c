@@ -4,7 +4,7 @@
 
 #include "config.h"
 #include "monitor/hmp_internal.h"
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 
 /* As QEMU had it before 6.0: where each vCPU stands, and whether it is halted. */
 void hmp_info_cpus(struct hmp *hmp, const struct hmp_args *args)

@@ -123,8 +123,9 @@ static void dump(struct hmp *hmp, const struct hmp_args *args, bool physical)
 	uint8_t *buf;
 
 	if (args->format == 'i') {
-		text_printf(hmp->out, "vmond has no disassembler: dump bytes (%s/64xb), or save them "
-			    "for one (%smemsave)\n", physical ? "xp" : "x", physical ? "p" : "");
+		text_printf(hmp->out, "vmond has no disassembler: dump bytes (x%s/64xb), or save "
+			    "them for one (%smemsave)\n", physical ? "p" : "",
+			    physical ? "p" : "");
 		return;
 	}
 	if (len == 0)

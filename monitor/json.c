@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 
 /* The parser bounds the depth of what it makes, so recursion is bounded too. */
 void json_clear(struct json_value *value)
@@ -69,7 +69,7 @@ static bool is_character(int code)
 
 int json_utf8_decode(const char *s, size_t len, size_t *used)
 {
-	/* The least code point that needs so many bytes; sequences go up to 6, as UTF-8 once did. */
+	/* The least code point that needs so many bytes; up to 6, as UTF-8 once went. */
 	static const int least[7] = { 0, 0, 0x80, 0x800, 0x10000, 0x200000, 0x4000000 };
 	unsigned char first = (unsigned char)s[0];
 	size_t length, i;

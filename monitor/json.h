@@ -59,10 +59,10 @@ const char *json_type_name(enum json_type type);
 /*
  * Incremental parser of a stream of values.  Feed bytes as they arrive; for each complete value or
  * error, `value` is called and the stream goes on.  On error, `value` is NULL and `error` the text
- * for the reply, such as "JSON parse error, expecting value".  The callee may keep a value by copying *value
- * and setting value->type to JSON_NULL; the parser clears it otherwise.  The callback may not free
- * the parser.  When it returns false, json_parser_feed() returns at once with the number of bytes it
- * has consumed; the rest may be fed later.
+ * for the reply, such as "JSON parse error, expecting value".  The callee may keep a value by
+ * copying *value and setting value->type to JSON_NULL; the parser clears it otherwise.  The
+ * callback may not free the parser.  When it returns false, json_parser_feed() returns at once with
+ * the number of bytes it has consumed; the rest may be fed later.
  *
  * Limits (bytes 64 MiB a token and a message, 2 Mi tokens, depth 1024) and recovery are QEMU's.
  */
@@ -78,8 +78,8 @@ size_t json_parser_feed(struct json_parser *parser, const char *bytes, size_t le
  */
 void json_parser_end(struct json_parser *parser);
 /*
- * True after the error "out of memory" in the middle of a token: where the next one starts can not be
- * known any more, and the parser takes nothing more.  Close the stream.
+ * True after the error "out of memory" in the middle of a token: where the next one starts can not
+ * be known any more, and the parser takes nothing more.  Close the stream.
  */
 bool json_parser_is_broken(const struct json_parser *parser);
 

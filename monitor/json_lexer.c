@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /*
  * The lexer cuts a stream of bytes into tokens.  It is a state machine over classes of bytes, and
- * looks at each byte once, or twice where a byte ends the token before it.  A token that lies within
- * one feed is handed on where it lies; only one that does not is gathered in `held`.
+ * looks at each byte once, or twice where a byte ends the token before it.  A token that lies
+ * within one feed is handed on where it lies; only one that does not is gathered in `held`.
  */
 
 enum byte_class {
@@ -148,7 +148,7 @@ void json_lexer_free(struct json_lexer *lexer)
 	free(lexer->held);
 }
 
-/* The scan ends in time for a token to be at most one byte longer than it may, so this is bounded. */
+/* Bounded, since the scan ends in time for a token to be one byte longer than it may at most. */
 static bool hold(struct json_lexer *lexer, const char *bytes, size_t len)
 {
 	size_t need = lexer->held_len + len, size = lexer->held_size ? lexer->held_size : 256;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -114,7 +114,7 @@ int json_decode_string(struct json_value *value, const char *text, size_t len,
 		}
 		used = json_utf8_encode(out, code);
 		if (!used) {
-			/* A closing quote that is in the way of four digits is shown, as in QEMU. */
+			/* A closing quote in the way of four digits is shown, as in QEMU. */
 			snprintf(error, size, "%.*s is not a valid Unicode character",
 				 s == end && s - from < 6 ? (int)(s - from) + 1 : (int)(s - from),
 				 from);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 
 /*
  * The parser makes a value tree as tokens come in.  After an error in a message nothing more is

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 
 #define INDENT 4
 

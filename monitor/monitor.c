@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "config.h"
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 
 void monitor_want_turn(struct monitor *monitor)
 {

@@ -22,8 +22,8 @@ struct monitor_config {
 	const char *name;                       /* --name, or NULL */
 	const char *uuid;                       /* --uuid, or the nil UUID; never NULL */
 	/*
-	 * The quit command, in the middle of it: the events that this brings about precede the reply,
-	 * which is sent when it returns.  Ends the event loop; may not free the monitor.
+	 * The quit command, in the middle of it: the events that this brings about precede the
+	 * reply, which is sent when it returns.  Ends the event loop; may not free the monitor.
 	 */
 	void (*quit)(void *opaque);
 	void *opaque;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +63,8 @@ static const char *check_members(const struct json_value *request, struct error 
 
 		if (!strcmp(name, "execute")) {
 			if (value->type != JSON_STRING) {
-				error_set(err, EINVAL, "QMP input member 'execute' must be a string");
+				error_set(err, EINVAL,
+					  "QMP input member 'execute' must be a string");
 				return NULL;
 			}
 			command = value->string.bytes;
@@ -169,8 +170,11 @@ static void answer_errors(struct monitor_client *client, struct json_writer *w,
 void client_execute(struct monitor_client *client)
 {
 	struct json_writer *w = fresh_writer(client->monitor, client->pretty);
+	struct vm *vm = client->monitor->config.vm;
 	struct request request;
 
+	if (vm)
+		vm_hold_back(vm);
 	/* The client may be closed from here on, but not freed. */
 	client->executing = true;
 	client_take_request(client, &request);
@@ -182,6 +186,8 @@ void client_execute(struct monitor_client *client)
 	}
 	if (client->fd >= 0)
 		client_send(client, w);
+	if (vm)
+		vm_let_go(vm);
 	client->executing = false;
 	if (client->fd >= 0)
 		client_update(client);

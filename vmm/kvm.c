@@ -150,10 +150,11 @@ static int open_device(struct kvm *kvm, struct error *err)
 
 static int check_version(struct kvm *kvm, struct error *err)
 {
-	int version = kvm_call(&kvm->sys, KVM_REQ_GET_API_VERSION, NULL, err);
+	int version = kvm_ioctl(&kvm->sys, KVM_REQ_GET_API_VERSION, NULL);
 
 	if (version < 0)
-		return -1;
+		return error_errno(err, errno, KVM_DEVICE " is not KVM's device (KVM_GET_API_VERSION); "
+				   "make it with mknod as the kernel's misc device, or reload kvm");
 	/* The documentation asks for exactly this: api.rst 4.1. */
 	if (version != KVM_API_VERSION)
 		return error_set(err, ENOTSUP, KVM_DEVICE " speaks API version %d, and only %d is known",

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,9 +30,9 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t while_it_is, const struc
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_it_is, time, NULL, 0);
 }
 
-static void futex_wake(_Atomic uint32_t *word)
+static void futex_wake_all(_Atomic uint32_t *word)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 static enum vcpu_command command_of(uint32_t word)
@@ -45,6 +46,27 @@ static void give_command(struct vcpu *vcpu, enum vcpu_command command)
 	uint32_t word = atomic_load_explicit(&vcpu->command, memory_order_relaxed);
 
 	atomic_store(&vcpu->command, ((word >> 2) + 1) << 2 | command);
+}
+
+/* vCPU's thread: until there is another command than `command`. */
+static void await_command(struct vcpu *vcpu, uint32_t command)
+{
+	_Atomic uint32_t *word = &vcpu->vm->commands;
+
+	for (;;) {
+		uint32_t given = atomic_load(word);
+
+		if (atomic_load(&vcpu->command) != command)
+			return;
+		futex_wait(word, given, NULL);
+	}
+}
+
+/* Owner's thread: commands have been given; one call wakes all who wait for theirs. */
+static void commands_given(struct vm *vm)
+{
+	atomic_fetch_add(&vm->commands, 1);
+	futex_wake_all(&vm->commands);
 }
 
 static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
@@ -135,6 +157,12 @@ static enum after_exit fail(struct vcpu *vcpu)
 	return HOLD;
 }
 
+static enum after_exit fail_run(struct vcpu *vcpu)
+{
+	log_error("vCPU %d: KVM_RUN: %s", vcpu->index, strerror(errno));
+	return fail(vcpu);
+}
+
 static enum after_exit handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -190,8 +218,7 @@ static void commit_io(struct vcpu *vcpu)
 			if (errno == EINTR)
 				vcpu->handed_over = sync;
 			else
-				log_error("vCPU %d: KVM_RUN while parking: %s", vcpu->index,
-					  strerror(errno));
+				fail_run(vcpu);
 			break;
 		}
 		if (handle_exit(vcpu) == HOLD)
@@ -206,9 +233,8 @@ static void park(struct vcpu *vcpu, uint32_t command)
 
 	commit_io(vcpu);
 	if (atomic_fetch_sub(&vm->nr_awaited, 1) == 1)
-		futex_wake(&vm->nr_awaited);
-	while (atomic_load(&vcpu->command) == command)
-		futex_wait(&vcpu->command, command, NULL);
+		futex_wake_all(&vm->nr_awaited);
+	await_command(vcpu, command);
 	/*
 	 * From here on a kick must not be lost: immediate_exit is cleared first, and the command
 	 * looked at (again, in the loop) behind a full fence, which the sequentially consistent
@@ -219,6 +245,8 @@ static void park(struct vcpu *vcpu, uint32_t command)
 
 static enum after_exit enter(struct vcpu *vcpu)
 {
+	if (!atomic_load_explicit(&vcpu->has_run, memory_order_relaxed))
+		atomic_store_explicit(&vcpu->has_run, true, memory_order_relaxed);
 	if (kvm_ioctl(&vcpu->kvm, KVM_REQ_RUN, NULL) == 0)
 		return handle_exit(vcpu);
 	switch (errno) {
@@ -228,8 +256,7 @@ static enum after_exit enter(struct vcpu *vcpu)
 		/* A processor that waited for its INIT has got it (kvm_arch_vcpu_ioctl_run). */
 		return ENTER_AGAIN;
 	default:
-		log_error("vCPU %d: KVM_RUN: %s", vcpu->index, strerror(errno));
-		return fail(vcpu);
+		return fail_run(vcpu);
 	}
 }
 
@@ -256,12 +283,9 @@ static void *vcpu_thread(void *opaque)
 			park(vcpu, command);
 			break;
 		case VCPU_RUN:
-			if (!atomic_load_explicit(&vcpu->has_run, memory_order_relaxed))
-				atomic_store_explicit(&vcpu->has_run, true, memory_order_relaxed);
-			/* A device may have posted too: the guest gets no further before that is done. */
-			if (enter(vcpu) == HOLD || atomic_load(&vcpu->vm->posted))
-				while (atomic_load(&vcpu->command) == command)
-					futex_wait(&vcpu->command, command, NULL);
+			/* While a request waits for the owner, the guest gets no further. */
+			if (atomic_load(&vcpu->vm->posted) || enter(vcpu) == HOLD)
+				await_command(vcpu, command);
 			break;
 		}
 	}
@@ -350,7 +374,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
 	if (vcpu->thread_started) {
 		give_command(vcpu, VCPU_QUIT);
-		futex_wake(&vcpu->command);
+		commands_given(vcpu->vm);
 		pthread_join(vcpu->thread, NULL);
 		vcpu->thread_started = false;
 	}
@@ -366,6 +390,8 @@ void vcpu_kick(struct vcpu *vcpu)
 		return;
 	atomic_fetch_add(&vcpu->vm->nr_awaited, 1);
 	give_command(vcpu, VCPU_PARK);
+	/* If it waits for a command, or is about to, and not in KVM_RUN: see await_command(). */
+	atomic_fetch_add(&vcpu->vm->commands, 1);
 	set_immediate_exit(vcpu, 1);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
@@ -406,11 +432,15 @@ bool vcpus_await_briefly(struct vm *vm, long nanoseconds)
 	return true;
 }
 
-void vcpu_go(struct vcpu *vcpu)
+void vcpus_go(struct vm *vm)
 {
-	vcpu->parked = false;
-	give_command(vcpu, VCPU_RUN);
-	futex_wake(&vcpu->command);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		if (!vm->vcpu[i].parked)
+			continue;
+		vm->vcpu[i].parked = false;
+		give_command(&vm->vcpu[i], VCPU_RUN);
+	}
+	commands_given(vm);
 }
 
 void vcpu_mark_stop(struct vcpu *vcpu)

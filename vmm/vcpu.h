@@ -39,7 +39,7 @@ struct vcpu {
 	uint64_t gets_at_stop[SUBSTATE_COUNT], sets_at_stop[SUBSTATE_COUNT];
 
 	/* Shared between the two. */
-	_Atomic uint32_t command;       /* futex: sequence number << 2 | enum vcpu_command */
+	_Atomic uint32_t command;       /* sequence number << 2 | enum vcpu_command */
 	_Atomic pid_t tid;              /* 0 until the thread runs */
 	_Atomic bool has_run;           /* KVM_RUN may have entered the guest */
 	/* Written by the vCPU before it reports itself parked. */
@@ -70,10 +70,10 @@ void vcpus_await(struct vm *vm);
 bool vcpus_await_briefly(struct vm *vm, long nanoseconds);
 
 /*
- * Sends a parked vCPU on.  The caller has called vcpu_state_before_run() with success.  Owner's
- * thread.
+ * Sends all parked vCPUs on.  The caller has called vcpu_state_before_run() on each with success.
+ * Owner's thread.
  */
-void vcpu_go(struct vcpu *vcpu);
+void vcpus_go(struct vm *vm);
 
 /* The counts of this moment become the ones that "since the last stop" starts from. */
 void vcpu_mark_stop(struct vcpu *vcpu);

@@ -93,45 +93,53 @@ void vcpu_state_destroy(struct vcpu_state *s)
 	s->msr_value = NULL;
 }
 
-/*
- * Whether reading MP_STATE now may let the kernel accept an INIT or a SIPI (it calls
- * kvm_apic_accept_events()), which would replace most of what was fetched before.  It can not when
- * the events show no INIT and the vCPU is not where INIT puts one that waits for a SIPI.
- */
-static bool may_accept_events(const struct vcpu_state *s)
-{
-	uint32_t known = substate_bit(SUBSTATE_EVENTS) | substate_bit(SUBSTATE_REGS);
-
-	return (s->fetched & known) != known || s->events.smi.latched_init ||
-	       s->regs.rip == INIT_RIP;
-}
-
 static void forget(struct vcpu_state *s, uint32_t mask)
 {
 	/* What is dirty is newer than the kernel's and stays; MSRs are marked dirty one by one. */
 	s->fetched &= ~mask | (s->dirty & ~substate_bit(SUBSTATE_MSRS));
 }
 
+/*
+ * MP_STATE has just been read.  That lets the kernel accept an INIT or a SIPI that came since the
+ * vCPU parked (kvm_apic_accept_events()), which replaces most of what was fetched before.  Whether
+ * it has is seen by its traces: a vCPU that is still halted has accepted nothing, and one that runs
+ * would stand where INIT (0xfff0) or SIPI (0, in the page that it names) puts it.
+ */
+static int forget_if_events_were_accepted(struct vcpu_state *s, struct error *err)
+{
+	uint32_t others = s->fetched & ~s->dirty & ~SURVIVES_INIT;
+	uint64_t rip = s->regs.rip;
+
+	if (!others || s->mp_state.mp_state == KVM_MP_STATE_HALTED)
+		return 0;
+	if (s->mp_state.mp_state != KVM_MP_STATE_RUNNABLE ||
+	    !(others & substate_bit(SUBSTATE_REGS)) || rip == INIT_RIP || rip == 0) {
+		forget(s, ~SURVIVES_INIT);
+		return 0;
+	}
+	if (substate_ops[SUBSTATE_REGS].get(s, err) < 0) {
+		forget(s, ~SURVIVES_INIT);
+		return -1;
+	}
+	if (s->regs.rip != rip)
+		forget(s, ~(SURVIVES_INIT | substate_bit(SUBSTATE_REGS)));
+	return 0;
+}
+
 static int fetch(struct vcpu_state *s, enum vcpu_substate sub, struct error *err)
 {
-	bool forget_others;
-
-	if (s->fetched & substate_bit(sub))
-		return 0;
 	if (!vcpu_state_offers(s, sub))
 		return error_set(err, ENOTSUP, "this host's KVM does not offer %s of a vCPU",
 				 table[sub].name);
+	if (s->fetched & substate_bit(sub))
+		return 0;
 	if (!s->io_committed)
 		return error_set(err, EBUSY, "vCPU %d has not parked, so its %s can not be read",
 				 s->index, table[sub].name);
-
-	forget_others = sub == SUBSTATE_MP_STATE && may_accept_events(s);
 	if (substate_ops[sub].get(s, err) < 0)
 		return -1;
 	s->fetched |= substate_bit(sub);
-	if (forget_others)
-		forget(s, ~SURVIVES_INIT);
-	return 0;
+	return sub == SUBSTATE_MP_STATE ? forget_if_events_were_accepted(s, err) : 0;
 }
 
 int vcpu_state_fetch(struct vcpu_state *s, uint32_t mask, struct error *err)
@@ -347,12 +355,11 @@ static bool regs_follow_nested(const struct vcpu_state *s, enum vcpu_level level
 	       (s->nested->flags & KVM_STATE_NESTED_GUEST_MODE);
 }
 
-static int write_back(struct vcpu_state *s, enum vcpu_level level, struct error *err)
+/* In the order of the table. */
+static int write_all(struct vcpu_state *s, enum vcpu_level level, struct error *err)
 {
 	bool regs_last = regs_follow_nested(s, level);
 
-	if (!s->dirty)
-		return 0;
 	for (int sub = 0; sub < SUBSTATE_COUNT; sub++) {
 		if (sub == SUBSTATE_REGS && regs_last)
 			continue;
@@ -362,6 +369,22 @@ static int write_back(struct vcpu_state *s, enum vcpu_level level, struct error 
 			return -1;
 	}
 	return 0;
+}
+
+static int write_back(struct vcpu_state *s, enum vcpu_level level, struct error *err)
+{
+	int rc;
+
+	if (!s->dirty)
+		return 0;
+	rc = write_all(s, level, err);
+	/*
+	 * The kernel may not have taken a value as it was given, and a SET has effects on other
+	 * substates (SET_REGS drops an exception, SET_SREGS wakes a halted processor): whoever looks
+	 * next sees what there is now.
+	 */
+	forget(s, ~substate_bit(SUBSTATE_GUEST_DEBUG));
+	return rc;
 }
 
 int vcpu_state_after_init(struct vcpu_state *s, struct error *err)

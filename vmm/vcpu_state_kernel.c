@@ -10,8 +10,8 @@
 /* Far more than KVM's 80 (KVM_MAX_CPUID_ENTRIES was that, and is 256 now). */
 #define CPUID_ENTRIES_MAX 4096
 
-/* KVM_GET_MSRS and KVM_SET_MSRS take no more at once: MAX_IO_MSRS in arch/x86/kvm/x86.c. */
-#define MSRS_MAX 256
+/* KVM_GET_MSRS and KVM_SET_MSRS take fewer than MAX_IO_MSRS, 256, at once (msr_io() in x86.c). */
+#define MSRS_MAX 255
 
 static int get(struct vcpu_state *s, enum vcpu_substate sub, enum kvm_request request, void *arg,
 	       struct error *err)

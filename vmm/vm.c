@@ -138,23 +138,11 @@ static int init_vcpus(struct vm *vm, struct error *err)
 
 int vm_boot(struct vm *vm, struct error *err)
 {
-	struct vcpu_state *boot_processor = &vm->vcpu[0].state;
-	struct kvm_mp_state *mp_state;
 	struct boot_entry entry;
 
-	if (vm->boot) {
-		if (boot_load(vm->boot, &vm->memory, vm->nr_vcpus, &entry, err) < 0)
-			return -1;
-		return boot_state_edit(boot_processor, &entry, err);
-	}
-	/* Nothing to boot: better asleep than running through empty memory. */
-	if (!vcpu_state_offers(boot_processor, SUBSTATE_MP_STATE))
-		return 0;
-	mp_state = vcpu_state_mp_state_edit(boot_processor, err);
-	if (!mp_state)
+	if (boot_load(vm->boot, &vm->memory, vm->nr_vcpus, &entry, err) < 0)
 		return -1;
-	mp_state->mp_state = KVM_MP_STATE_HALTED;
-	return 0;
+	return boot_state_edit(&vm->vcpu[0].state, &entry, err);
 }
 
 static int check_config(const struct kvm *kvm, const struct vm_config *config, struct error *err)
@@ -169,11 +157,9 @@ static int check_config(const struct kvm *kvm, const struct vm_config *config, s
 
 static int build(struct vm *vm, struct error *err)
 {
-	if (vm->config.boot.kernel) {
-		vm->boot = boot_open(&vm->config.boot, err);
-		if (!vm->boot)
-			return -1;
-	}
+	vm->boot = boot_open(&vm->config.boot, err);
+	if (!vm->boot)
+		return -1;
 	if (create_kvm_vm(vm, err) < 0 || enable_caps(vm, err) < 0 ||
 	    set_special_pages(vm, err) < 0 || create_memory(vm, err) < 0 ||
 	    create_irqchips(vm, err) < 0)

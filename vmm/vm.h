@@ -114,11 +114,13 @@ struct vm {
 	struct kvm_clock_data clock;
 	struct kvm_pit_state2 pit;
 	struct vm_sync_counts at_stop;
+	bool held_back, go_pending;     /* see vm_hold_back() */
 
 	/* Shared. */
 	_Atomic uint32_t posted;        /* enum vm_request bits */
 	_Atomic int debug_exit_status;
 	_Atomic uint32_t nr_awaited;    /* futex: vCPUs that were kicked and have not parked yet */
+	_Atomic uint32_t commands;      /* futex: changes when vCPUs were given commands */
 };
 
 /*
@@ -175,6 +177,14 @@ void vm_irq_line(struct vm *vm, unsigned int gsi, bool level);
  */
 int vm_inspect_begin(struct vm *vm, int index, struct error *err);
 void vm_inspect_end(struct vm *vm);
+
+/*
+ * Between these two, vCPUs that are sent on (by vm_cont(), by the end of a look, by a reset) do not
+ * wake up yet, so that the reply to the command that did it can be on its way first.  On a host
+ * with more vCPUs than processors they would take the processor from the one who has to answer.
+ */
+void vm_hold_back(struct vm *vm);
+void vm_let_go(struct vm *vm);
 
 /* Since the VM last stopped, or was created. */
 void vm_sync_counts(const struct vm *vm, struct vm_sync_counts *counts);

@@ -65,19 +65,28 @@ static void enter_state(struct vm *vm, enum run_state state)
 
 /* ---- parking ---- */
 
-static void park_all(struct vm *vm)
-{
-	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-		vcpu_kick(&vm->vcpu[i]);
-	vcpus_await(vm);
-}
-
 /* Parked vCPUs below `end` were told by the hook that they would run; they have not. */
 static void not_gone(struct vm *vm, unsigned int end)
 {
 	for (unsigned int i = 0; i < end; i++)
 		if (vm->vcpu[i].parked)
 			vcpu_state_parked(&vm->vcpu[i].state, NULL, 0, vm->vcpu[i].state.has_run);
+}
+
+/* Before vCPUs are parked: those that were to go, and are held back, stay where they are. */
+static void cancel_go(struct vm *vm)
+{
+	if (vm->go_pending)
+		not_gone(vm, vm->nr_vcpus);
+	vm->go_pending = false;
+}
+
+static void park_all(struct vm *vm)
+{
+	cancel_go(vm);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_kick(&vm->vcpu[i]);
+	vcpus_await(vm);
 }
 
 /*
@@ -97,9 +106,23 @@ static int write_back(struct vm *vm, struct error *err)
 
 static void go(struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpu[i].parked)
-			vcpu_go(&vm->vcpu[i]);
+	if (vm->held_back)
+		vm->go_pending = true;
+	else
+		vcpus_go(vm);
+}
+
+void vm_hold_back(struct vm *vm)
+{
+	vm->held_back = true;
+}
+
+void vm_let_go(struct vm *vm)
+{
+	vm->held_back = false;
+	if (vm->go_pending)
+		vcpus_go(vm);
+	vm->go_pending = false;
 }
 
 /* ---- counts ---- */
@@ -230,6 +253,7 @@ int vm_inspect_begin(struct vm *vm, int index, struct error *err)
 		return error_set(err, EINVAL, "there is no vCPU %d; they are 0 to %u", index,
 				 vm->nr_vcpus - 1);
 	if (vm_is_running(vm)) {
+		cancel_go(vm);
 		for (unsigned int i = first; i <= last; i++)
 			vcpu_kick(&vm->vcpu[i]);
 		/*
@@ -400,12 +424,20 @@ void vm_post(struct vm *vm, enum vm_request request)
 		vm->callbacks.wake(vm->callbacks.opaque);
 }
 
-/* The vCPU that posted waits for a new command; parking all gives it one. */
 void vm_dispatch(struct vm *vm)
 {
-	uint32_t posted = atomic_exchange(&vm->posted, 0);
 	struct error err;
+	uint32_t posted;
 
+	if (!atomic_load(&vm->posted))
+		return;
+	/*
+	 * As long as something is posted no vCPU enters the guest, and the one that posted waits for
+	 * a new command.  So all are parked before it is taken away.
+	 */
+	if (vm_is_running(vm))
+		park_all(vm);
+	posted = atomic_exchange(&vm->posted, 0);
 	if (posted & VM_REQUEST_INTERNAL_ERROR)
 		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
 	if (posted & VM_REQUEST_DEBUG_EXIT)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +12,10 @@
 #include "monitor/monitor.h"
 
 /*
- * libFuzzer: whole sessions.  The first byte says how the client behaves, the rest is what it sends,
- * with 0xFA in it for "nothing more for one turn of the event loop".  Whatever the client does, what
- * it receives are JSON objects, one a line; and a second client, well behaved, is served as if it
- * were alone.
+ * libFuzzer: whole sessions.  The first byte says how the client behaves, the rest is what it
+ * sends, with 0xFA in it for "nothing more for one turn of the event loop".  Whatever the client
+ * does, what it receives are JSON objects, one a line; and a second client, well behaved, is served
+ * as if it were alone.
  *
  * The commands are those of fuzz_wire_commands.c, since there is no machine.
  */
@@ -37,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct peer {
 	int fd;
 	struct json_parser *parser;
-	unsigned int objects;
+	bool pretty;
+	unsigned int objects, lines;
 };
 
 static bool take_object(void *opaque, struct json_value *value, const char *error)
@@ -53,7 +55,7 @@ static bool take_object(void *opaque, struct json_value *value, const char *erro
 
 static struct peer connect_peer(struct monitor *monitor, bool pretty)
 {
-	struct peer peer = { 0 };
+	struct peer peer = { .pretty = pretty };
 	int fd[2];
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd));
@@ -70,8 +72,10 @@ static void receive(struct peer *peer)
 	if (!peer->parser)
 		peer->parser = json_parser_new(take_object, peer);
 	while ((len = recv(peer->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
-		for (i = 0; i < len; i++)
+		for (i = 0; i < len; i++) {
 			CHECK(bytes[i] > 0 && bytes[i] < 0x7f);
+			peer->lines += bytes[i] == '\n';
+		}
 		CHECK(json_parser_feed(peer->parser, bytes, (size_t)len) == (size_t)len);
 	}
 }
@@ -99,6 +103,8 @@ static void transmit(struct event_base *base, struct peer *peer, const void *byt
 
 static void disconnect(struct peer *peer)
 {
+	/* The last line may have been cut off in front of its end. */
+	CHECK(peer->pretty || peer->objects == peer->lines || peer->objects == peer->lines + 1);
 	close(peer->fd);
 	json_parser_free(peer->parser);
 }

@@ -204,7 +204,7 @@ class Input(vmond.LiveTest):
     def test_no_kvm(self):
         """In a mount namespace where /dev/kvm is not there, or is something else."""
         for pattern, hide in [("no /dev/kvm", "mount -t tmpfs none /dev"),
-                              ("/dev/kvm|KVM_GET_API_VERSION",
+                              ("/dev/kvm is not KVM",
                                "mount --bind /dev/null /dev/kvm")]:
             with self.subTest(hide):
                 if subprocess.run(["unshare", "-m", "sh", "-c", hide], capture_output=True,

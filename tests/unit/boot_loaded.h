@@ -30,7 +30,7 @@ void assert_bytes(uint64_t gpa, const void *want, size_t len);
 void assert_zero(uint64_t gpa, size_t len);
 void assert_elf64_segments(const struct elf64_image *image);
 
-/* What the page tables map gpa to, by a page of 2 MiB. */
+/* What the page tables map gpa to, by a page of 2 MiB; all ones where they do not. */
 uint64_t walk(uint64_t gpa);
 
 #endif

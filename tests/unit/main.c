@@ -9,9 +9,12 @@
  */
 int main(void)
 {
-	SRunner *runner = srunner_create(memory_suite());
+	SRunner *runner;
 	int failed;
 
+	/* Long enough for any machine and any sanitizer; a test that hangs still ends. */
+	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
+	runner = srunner_create(memory_suite());
 	srunner_add_suite(runner, bus_suite());
 	srunner_add_suite(runner, serial_suite());
 	srunner_add_suite(runner, serial_loopback_suite());
@@ -37,9 +40,11 @@ int main(void)
 	srunner_add_suite(runner, fake_kvm_suite());
 	srunner_add_suite(runner, vcpu_state_suite());
 	srunner_add_suite(runner, vcpu_state_kernel_suite());
+	srunner_add_suite(runner, vcpu_state_msrs_suite());
 	srunner_add_suite(runner, vcpu_state_hosts_suite());
 	srunner_add_suite(runner, vcpu_state_random_suite());
 	srunner_add_suite(runner, vm_suite());
+	srunner_add_suite(runner, vm_ends_suite());
 	srunner_add_suite(runner, vm_random_suite());
 	srunner_add_suite(runner, json_suite());
 	srunner_add_suite(runner, wire_suite());

@@ -174,6 +174,7 @@ END_TEST
 START_TEST(test_elf64)
 {
 	const uint64_t high = 3 * MIB, end = MEMORY_HIGH + high;
+	uint64_t gpa;
 	struct elf64_image image;
 	struct boot_config config = { .append = "" };
 
@@ -188,8 +189,9 @@ START_TEST(test_elf64)
 	assert_conventional(entry.rsp - 4096, 4096);
 	/* 1 + 1 + 5 tables: five directories, for what lies above 4 GiB is in the fifth. */
 	assert_conventional(entry.cr3, 7 * 4096);
-	for (uint64_t gpa = 0x123; gpa < end; gpa += 2 * MIB)
-		ck_assert_uint_eq(walk(gpa), gpa);
+	for (gpa = 0x123; gpa < end && walk(gpa) == gpa; gpa += 2 * MIB)
+		continue;
+	ck_assert_uint_ge(gpa, end);
 	ck_assert_uint_eq(walk(end - 1), end - 1);
 	/* And not further. */
 	ck_assert_uint_eq(u64(entry.cr3 + 6 * 4096 + 8 * 2), 0);
@@ -318,6 +320,7 @@ Suite *boot_suite(void)
 	TCase *tc = tcase_create("formats");
 
 	tcase_add_unchecked_fixture(tc, dir_setup, dir_teardown);
+	tcase_set_timeout(tc, 60);
 	/* Once, and then again after a reset. */
 	tcase_add_loop_test(tc, test_flat, 1, 3);
 	tcase_add_test(tc, test_flat_largest);

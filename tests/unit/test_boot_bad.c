@@ -433,6 +433,7 @@ Suite *boot_bad_suite(void)
 	TCase *tc = tcase_create("refused");
 
 	tcase_add_unchecked_fixture(tc, dir_setup, dir_teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_elf);
 	tcase_add_test(tc, test_elf_without_segments);
 	tcase_add_test(tc, test_pvh);
@@ -446,8 +447,8 @@ Suite *boot_bad_suite(void)
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("mangled");
-	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, dir_setup, dir_teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_truncated, 0, 4);
 	tcase_add_loop_test(tc, test_flipped, 0, 4);
 	suite_add_tcase(s, tc);

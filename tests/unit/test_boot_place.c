@@ -149,6 +149,7 @@ Suite *boot_place_suite(void)
 	TCase *tc = tcase_create("places");
 
 	tcase_add_unchecked_fixture(tc, dir_setup, dir_teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_multiboot_place);
 	tcase_add_test(tc, test_precedence);
 	tcase_add_test(tc, test_placement);

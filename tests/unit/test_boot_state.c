@@ -202,6 +202,7 @@ Suite *boot_state_suite(void)
 	TCase *tc = tcase_create("registers");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_real);
 	tcase_add_test(tc, test_protected);
 	tcase_add_test(tc, test_long);

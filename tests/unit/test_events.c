@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"

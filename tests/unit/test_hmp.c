@@ -226,7 +226,7 @@ static void enter_long_mode(unsigned int vcpu)
 	memory[0x13000 / 8] = 0x3;
 	memory[0x13000 / 8 + 1] = 0x1003;
 	model->sregs.cr0 = 0x80000011;
-	model->sregs.cr3 = 0x10000;
+	model->sregs.cr3 = model->wanted_cr3 = 0x10000;
 	model->sregs.cr4 = 0x20;
 	model->sregs.efer = 0x500;
 	model->sregs.cs.base = 0;
@@ -301,6 +301,7 @@ START_TEST(memory_dumps)
 		"\xe6\x92\x0f\x01\x16\xa8\x7d\x0f\x01\x1e\xae\x7d\x0f\x20\xc0\x0c";
 
 	enter_long_mode(0);
+	memset(machine.vm->memory.host, 0, 0x2000);
 	memcpy(machine.vm->memory.host + 0x500, code, 24);
 	memcpy(machine.vm->memory.host + 0x520, "'\\\n\r", 4);
 	machine_model(0)->regs.rip = 0x502;
@@ -431,14 +432,19 @@ END_TEST
 
 START_TEST(kernel_refuses)
 {
+	uint64_t entries[2];
+
 	machine_run_all();
+	for (int i = 0; i < 2; i++)
+		entries[i] = machine_model(i)->entries;
 	fake_kvm_fail(machine.fake, (struct fake_fault){
 		.request = KVM_GET_XSAVE2, .vcpu = 1, .error = EIO });
 	ck_assert_ptr_eq(strstr(run("info registers -a"), "Error: "), out.bytes);
 	ck_assert_ptr_nonnull(strchr(out.bytes, '\n'));
 	ck_assert_ptr_null(strstr(out.bytes, "CPU#"));
 	/* Neither is left parked. */
-	ck_assert(vm_is_running(machine.vm));
+	for (int i = 0; i < 2; i++)
+		fake_vcpu_await_entries(machine_model(i), entries[i] + 1);
 	fake_kvm_heal(machine.fake);
 	ck_assert_ptr_eq(strstr(run("info registers -a"), "\nCPU#0\n"), out.bytes);
 }

@@ -226,6 +226,32 @@ START_TEST(registers_protected_mode)
 }
 END_TEST
 
+/* 32-bit code under a 64-bit kernel: narrow registers, but descriptors and tables of long mode. */
+START_TEST(registers_compatibility_mode)
+{
+	reset_registers();
+	regs.rip = 0x100000080;
+	sregs.cr0 = 0x80000001;
+	sregs.cr3 = 0x123456789000;
+	sregs.efer = 0x500;
+	sregs.cs = segment(0x23, 0, 0xffffffff, 0xc0fb00);
+	sregs.ds = segment(0x2b, 0, 0xffff, 0xf300);
+	sregs.tr = segment(0x40, 0xfffffe0000003000, 0x206f, 0x8b00);
+	sregs.gdt.base = 0xfffffe0000001000;
+	hmp_print_registers(&out, 0, &r);
+	ck_assert_ptr_nonnull(strstr(printed(), "\nEIP=00000080 EFL="));
+	ck_assert_ptr_nonnull(strstr(printed(),
+		"\nCS =0023 00000000 ffffffff 00c0fb00 DPL=3 CS32 [-RA]\n"));
+	ck_assert_ptr_nonnull(strstr(printed(),
+		"\nDS =002b 00000000 0000ffff 0000f300 DPL=3 DS   [-WA]\n"));
+	ck_assert_ptr_nonnull(strstr(printed(),
+		"\nTR =0040 00003000 0000206f 00008b00 DPL=0 TSS64-busy\n"
+		"GDT=     fffffe0000001000 00000000\n"));
+	ck_assert_ptr_nonnull(strstr(printed(), " CR3=0000123456789000 "));
+	ck_assert_ptr_null(strstr(printed(), "XMM08"));
+}
+END_TEST
+
 START_TEST(registers_odd_states)
 {
 	reset_registers();
@@ -236,6 +262,8 @@ START_TEST(registers_odd_states)
 	sregs.ss.dpl = 3;
 	sregs.cs = segment(0x33, 0, 0xffff, 0xfe00);                    /* conforming, 16 bits */
 	sregs.ds = segment(0x3b, 0, 0xffff, 0xf400);                    /* expands down */
+	sregs.es = segment(0x3b, 0, 0xffff, 0xf300);                    /* says KVM: unusable */
+	sregs.es.unusable = 1;
 	sregs.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
 	sregs.pdptrs[3] = 0x12001;
 	r.inhibit_irq = r.smm = true;
@@ -244,6 +272,7 @@ START_TEST(registers_odd_states)
 	ck_assert_ptr_nonnull(strstr(printed(), "\nCPU#12\n"));
 	ck_assert_ptr_nonnull(strstr(printed(), "EFL=00000fd5 [DOSZAPC] CPL=3 II=1 A20=1 SMM=1"));
 	ck_assert_ptr_nonnull(strstr(printed(), "\nSS =002b 00000000 ffffffff 00c07000\n"));
+	ck_assert_ptr_nonnull(strstr(printed(), "\nES =003b 00000000 0000ffff 00007300\n"));
 	ck_assert_ptr_nonnull(strstr(printed(), "0000fe00 DPL=3 CS16 [CR-]\n"));
 	ck_assert_ptr_nonnull(strstr(printed(), "0000f400 DPL=3 DS16 [E--]\n"));
 	ck_assert_ptr_nonnull(strstr(printed(),
@@ -320,6 +349,7 @@ Suite *hmp_format_suite(void)
 	tcase_add_test(tc, registers_after_reset);
 	tcase_add_test(tc, registers_long_mode);
 	tcase_add_test(tc, registers_protected_mode);
+	tcase_add_test(tc, registers_compatibility_mode);
 	tcase_add_test(tc, registers_odd_states);
 	tcase_add_test(tc, registers_avx512);
 	suite_add_tcase(suite, tc);

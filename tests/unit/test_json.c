@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "monitor/json-internal.h"
+#include "monitor/json_internal.h"
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/suites.h"
@@ -104,8 +104,8 @@ START_TEST(test_numbers)
 	ck_assert_double_eq(parse_one(&sink, "-12.5E-1")->real, -1.25);
 	ck_assert_double_eq(parse_one(&sink, "1e999")->real, INFINITY);
 	/* Longer than any buffer that is meant for numbers. */
-	ck_assert_double_eq(parse_one(&sink, "0.1000000000000000000000000000000000000000000000000000"
-				      "00000000000000000000000000000000000000000000000000001")->real,
+	ck_assert_double_eq(parse_one(&sink, "0.1000000000000000000000000000000000000000000000"
+				      "0000000000000000000000000000000000000000000001")->real,
 			    0.1);
 }
 END_TEST
@@ -120,7 +120,8 @@ START_TEST(test_strings)
 		{ "'a\"b'", "a\"b" },
 		{ "'\\'\\\"\\\\\\/'", "'\"\\/" },
 		{ "\"\\b\\f\\n\\r\\t\"", "\b\f\n\r\t" },
-		{ "\"\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
+		{ "\"\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"",
+		  "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
 		{ "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\x7f\"",
 		  "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\x7f" },
 		{ "\"a\\u0000b\xc0\x80\"", "a\xc0\x80" "b\xc0\x80" },
@@ -223,7 +224,8 @@ START_TEST(test_end)
 		const char *text;
 		unsigned int values, errors;
 	} cases[] = {
-		{ "12", 1, 0 }, { "-1.5e3", 1, 0 }, { "true", 1, 0 }, { "tru", 0, 1 }, { "-", 0, 0 },
+		{ "12", 1, 0 }, { "-1.5e3", 1, 0 }, { "true", 1, 0 }, { "tru", 0, 1 },
+		{ "-", 0, 0 },
 		{ "1.", 0, 0 }, { "\"a", 0, 0 }, { "[1", 0, 0 }, { "{\"a\":1", 0, 0 }, { "", 0, 0 },
 		{ "\xff", 0, 1 },
 	};
@@ -372,8 +374,9 @@ START_TEST(test_write)
 
 	json_writer_init(&w, false);
 	write_sample(&w);
-	expect_text(&w, "{\"list\": [-9223372036854775808, 18446744073709551615, 0.10000000000000001, "
-		    "1e999, -1e999, null], \"empty\": {}, \"no\": false, \"nothing\": null, "
+	expect_text(&w, "{\"list\": [-9223372036854775808, 18446744073709551615, "
+		    "0.10000000000000001, 1e999, -1e999, null], \"empty\": {}, "
+		    "\"no\": false, \"nothing\": null, "
 		    "\"raw\": {\"a\": [1, 2], \"b\": \"}\\\",\"}, "
 		    "\"\\\"\\u0001\\n\": \"\\u00E9\\uD83D\\uDE00\\u007F/'\"}\r\n");
 	json_writer_init(&w, true);

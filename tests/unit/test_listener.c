@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
 

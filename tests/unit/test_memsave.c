@@ -82,7 +82,7 @@ static void enter_long_mode(void)
 	for (unsigned int i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
 		memcpy(ram + entries[i][0], &entries[i][1], 8);
 	model->sregs.cr0 = 0x80000011;
-	model->sregs.cr3 = 0x10000;
+	model->sregs.cr3 = model->wanted_cr3 = 0x10000;
 	model->sregs.cr4 = 0x20;
 	model->sregs.efer = 0x500;
 }
@@ -197,7 +197,7 @@ END_TEST
 
 START_TEST(huge)
 {
-	/* Nobody writes all these zeros: it is a hole, or more than the file system has room for. */
+	/* Nobody writes all these zeros: they are a hole, or more than a file can hold. */
 	ck_assert_int_eq(memsave_physical(machine.vm, 0, UINT64_MAX, path, &err), -1);
 	ck_assert_ptr_nonnull(strstr(err.text, "': File too large"));
 	ck_assert_int_eq(file_size(), -1);

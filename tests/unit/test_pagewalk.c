@@ -383,8 +383,8 @@ START_TEST(reading)
 	memcpy(expected + 4096, ram + 0x6000, 4096);
 	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0, buf, sizeof(buf)), 8192);
 	ck_assert_mem_eq(buf, expected, 8192);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 4090, buf, 10), 10);
-	ck_assert_mem_eq(buf, expected + 4090, 10);
+	ck_assert_uint_eq(pagewalk_read(&memory, &s, 4091, buf, 10), 10);
+	ck_assert_mem_eq(buf, expected + 4091, 10);
 	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0x2000, buf, 1), 0);
 	/* To the last byte that is RAM, within a page that goes on. */
 	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0x200000 + PART - 100, buf, 200), 100);

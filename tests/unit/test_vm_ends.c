@@ -59,7 +59,7 @@ START_TEST(a_reset_of_a_running_or_stopped_machine)
 	ck_assert_uint_eq(v->regs.rflags, 2);
 	ck_assert_uint_eq(v->sregs.cs.base, 0xffff0000);
 	ck_assert_uint_eq(v->mp_state, KVM_MP_STATE_UNINITIALIZED);
-	ck_assert_uint_eq(machine_model(0)->mp_state, KVM_MP_STATE_HALTED);
+	ck_assert_uint_ne(machine_model(0)->mp_state, KVM_MP_STATE_UNINITIALIZED);
 	ck_assert_pstr_eq(machine_look(), NULL);
 	mark = fake_kvm_mark(machine.fake);
 	machine_cont();
@@ -93,7 +93,10 @@ START_TEST(debug_exit_ends_with_a_status)
 }
 END_TEST
 
-/* Somebody looks before the end that a vCPU asked for has come: the guest gets no further. */
+/*
+ * Somebody looks before the end that a vCPU asked for has come: the guest gets no further.  Repeated,
+ * for it depends on how fast the vCPU wakes up.
+ */
 START_TEST(a_look_does_not_send_an_ending_guest_on)
 {
 	const struct fake_step out = {
@@ -179,7 +182,7 @@ static const struct fake_fault creation_faults[] = {
 	{ KVM_GET_PIT2, -1, 1, 0, ENXIO }, { KVM_CREATE_VCPU, -1, 1, 0, ENOMEM },
 	{ KVM_CREATE_VCPU, -1, 4, 0, ENOSPC }, { KVM_X86_SETUP_MCE, 2, 1, 0, EINVAL },
 	{ KVM_SET_CPUID2, 0, 1, 0, EINVAL }, { KVM_SET_CPUID2, 3, 1, 0, ENOMEM },
-	{ KVM_GET_MP_STATE, 0, 1, 0, EIO }, { KVM_SET_MP_STATE, 0, 1, 0, EIO },
+	{ KVM_GET_MP_STATE, 0, 1, 0, EIO }, { KVM_SET_SREGS2, 0, 1, 0, EIO },
 	{ FAKE_MMAP, 0, 1, 0, ENOMEM }, { FAKE_MMAP, 3, 1, 0, ENOMEM },
 };
 
@@ -264,8 +267,8 @@ Suite *vm_ends_suite(void)
 	tcase_add_test(t, a_triple_fault_resets);
 	tcase_add_loop_test(t, a_reset_of_a_running_or_stopped_machine, 0, 2);
 	tcase_add_loop_test(t, without_reboot_a_reset_is_the_end, 0, 2);
-	tcase_add_test(t, debug_exit_ends_with_a_status);
-	tcase_add_test(t, a_look_does_not_send_an_ending_guest_on);
+	tcase_add_loop_test(t, debug_exit_ends_with_a_status, 0, 10);
+	tcase_add_loop_test(t, a_look_does_not_send_an_ending_guest_on, 0, 20);
 	tcase_add_loop_test(t, what_kvm_can_not_go_on_with_stops_the_machine, 0, 3);
 	tcase_add_test(t, quit_ends_everything);
 	tcase_add_loop_test(t, an_nmi_goes_where_the_guest_wants_it, 0, 2);

@@ -58,8 +58,8 @@ static const struct row requests[] = {
 	ROW(" \t\r\n{ \"id\" : null , \"execute\" : \"query-name\" , \"arguments\" : { } }",
 	    "{\"return\": {\"name\": \"guest\"}, \"id\": null}\r\n"),
 	ROW("{\"execute\":\"qmp_capabilities\",\"id\":1}",
-	    "{\"id\": 1, " FAILURE("CommandNotFound", "Capabilities negotiation is already complete, "
-				   "command ignored")),
+	    "{\"id\": 1, " FAILURE("CommandNotFound", "Capabilities negotiation is already "
+				   "complete, command ignored")),
 };
 
 static const struct row malformed[] = {
@@ -208,7 +208,8 @@ START_TEST(test_id)
 {
 	static const char *const ids[] = {
 		"null", "true", "false", "0", "-1", "9223372036854775807", "-9223372036854775808",
-		"0.5", "-1.25e-30", "\"\"", "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u00e9\xc3\xa9\"",
+		"0.5", "-1.25e-30", "\"\"", "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+		"\"\\u00e9\xc3\xa9\"",
 		"\"\\ud83d\\ude00\xf0\x9f\x98\x80\"", "\"\\u007f\\u001f\"", "[]", "{}",
 		"[[[]], {\"\": {}}, 1, \"x\", null]", "{\"a\": {\"b\": [1.5, {\"c\": null}]}}",
 	};
@@ -333,8 +334,9 @@ START_TEST(test_pretty)
 	ck_assert_uint_eq(peer_count(&peer, "\r\n    \"QMP\": {\r\n        \"version\": {\r\n"), 1);
 	peer_clear(&peer);
 	wire_expect(&wire, &peer, "{\"execute\":\"qmp_capabilities\",\"id\":[{},[],{\"a\":1}]}",
-		    "{\r\n    \"return\": {\r\n    },\r\n    \"id\": [\r\n        {\r\n        },\r\n"
-		    "        [\r\n        ],\r\n        {\r\n            \"a\": 1\r\n        }\r\n"
+		    "{\r\n    \"return\": {\r\n    },\r\n    \"id\": [\r\n        {\r\n"
+		    "        },\r\n        [\r\n        ],\r\n        {\r\n"
+		    "            \"a\": 1\r\n        }\r\n"
 		    "    ]\r\n}\r\n");
 	monitor_emit(wire.monitor, QMP_EVENT_RESET, "{\"guest\": true, \"reason\": \"a, b: {\"}");
 	wire_settle(&wire, &peer);

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "monitor/json-internal.h"
-#include "monitor/monitor-internal.h"
+#include "monitor/json_internal.h"
+#include "monitor/monitor_internal.h"
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/suites.h"

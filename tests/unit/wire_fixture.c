@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "monitor/monitor-internal.h"
+#include "monitor/monitor_internal.h"
 #include "vmm/log.h"
 
 unsigned int wire_log_lines;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/boot/boot_state.h"
 
-#include "vmm/boot/boot-internal.h"
+#include "vmm/boot/boot_internal.h"
 
 /* Intel SDM vol. 3A, 2.3 and 2.5; vol. 4 for EFER. */
 #define CR0_PE          (1ULL << 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmm/boot/boot-internal.h"
+#include "vmm/boot/boot_internal.h"
 
 #include <errno.h>
 #include <string.h>

@@ -11,6 +11,7 @@
 
 #include "monitor/json.h"
 #include "monitor/monitor.h"
+#include "monitor/unix_socket.h"
 
 /*
  * Shared by the files that implement monitor/monitor.h:
@@ -65,7 +66,7 @@ struct monitor_client {
 	bool broken;                            /* memory ran out: closed at the next occasion */
 	int cpu;                                /* what monitor_client_cpu() returns */
 
-	/* Input.  What was read and not parsed, because the queue was full, is rest[rest_start..]. */
+	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
 	struct event *readable;
 	bool reading;                           /* `readable` is added */
 	bool eof;                               /* the client sends nothing more */
@@ -87,14 +88,11 @@ struct monitor_client {
 struct listener {
 	TAILQ_ENTRY(listener) link;
 	struct monitor *monitor;
-	int fd;
-	char *path;
-	dev_t dev;                              /* the socket file that is ours */
-	ino_t ino;
+	struct unix_socket socket;
 	bool pretty;
+	bool resting;                           /* accept() has failed, and it was logged */
 	struct event *acceptable;
 	struct event *retry;                    /* timer, after accept() ran out of something */
-	bool resting;                           /* that has been logged */
 };
 
 /* A rate-limited event.  While the timer runs, the last one waits. */
@@ -112,7 +110,7 @@ struct monitor {
 	TAILQ_HEAD(client_list, monitor_client) clients;
 	struct client_list ready;               /* have requests that may be carried out, in turn */
 	struct client_list flush;               /* have output that nobody has tried to send yet */
-	/* Timer of length 0, added while `ready` or `flush` holds anyone: once per turn of the loop. */
+	/* Timer of length 0: once per turn of the loop, while `ready` or `flush` holds anyone. */
 	struct event *turn;
 	struct event_limit limit[QMP_EVENT_COUNT];
 	struct json_writer writer;              /* for the message at hand; kept for its buffer */

@@ -20,7 +20,7 @@ enum json_token {
 	JSON_TOKEN_COLON, JSON_TOKEN_COMMA,
 	JSON_TOKEN_STRING,              /* with its quotes; escapes not looked into */
 	JSON_TOKEN_INTEGER, JSON_TOKEN_FLOAT, JSON_TOKEN_KEYWORD,
-	JSON_TOKEN_STRAY,               /* no token: what was read up to the byte that does not fit */
+	JSON_TOKEN_STRAY,               /* no token: what was read, to a byte that does not fit */
 	JSON_TOKEN_OVERLONG,            /* longer than JSON_MAX_BYTES */
 	JSON_TOKEN_NO_MEMORY,           /* the lexer takes nothing more after this one */
 };
@@ -55,13 +55,13 @@ int json_decode_number(struct json_value *value, bool is_integer, const char *te
 		       char *error, size_t size);
 
 /*
- * Decodes one UTF-8 sequence of s[len], len > 0.  Returns its code point, or -1 when it is malformed,
- * overlong (C0 80 is let through: it stands for U+0000 in strings that end in a NUL), a surrogate or
- * a noncharacter.  *used is the length of the sequence either way, at least 1.
+ * Decodes one UTF-8 sequence of s[len], len > 0.  Returns its code point, or -1 when it is
+ * malformed, overlong (C0 80 is let through: it stands for U+0000 in strings that end in a NUL), a
+ * surrogate or a noncharacter.  *used is the length of the sequence either way, at least 1.
  */
 int json_utf8_decode(const char *s, size_t len, size_t *used);
 
-/* Writes `code` to out[4] and returns its length; 0 when it is none that json_utf8_decode() allows. */
+/* Writes `code` to out[4].  Returns its length; 0 if json_utf8_decode() would not return it. */
 size_t json_utf8_encode(char *out, int code);
 
 #endif

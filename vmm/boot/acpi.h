@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMM_BOOT_ACPI_H
+#define VMM_BOOT_ACPI_H
+
+#include <stdint.h>
+
+#include "vmm/error.h"
+#include "vmm/memory.h"
+
+/*
+ * The ACPI tables that describe a machine to its guest: RSDP, XSDT, FADT, FACS, MADT, DSDT (ACPI
+ * specification 6.4).  They lie in the PC's firmware area, where guests search for the RSDP, and
+ * which the memory map has as reserved.
+ */
+
+/* Where the RSDP is, and the other tables behind it. */
+#define ACPI_TABLES_START 0xe0000u
+
+/*
+ * Writes the tables for a machine with nr_cpus processors, whose APIC ids are 0 to nr_cpus - 1.
+ * Owner's thread, while no vCPU runs.  Fails when the area is not RAM or too small.
+ */
+int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct error *err);
+
+#endif
