@@ -33,6 +33,7 @@ static void check_entry(const struct memory *ram, const struct boot_entry *entry
 	CHECK(memory_at(ram, entry->rbx, 1));
 	CHECK(!entry->gdt || memory_at(ram, entry->gdt, entry->gdt_limit + 1ULL));
 	CHECK(entry->mode != BOOT_LONG || memory_at(ram, entry->cr3, 4096));
+	CHECK(entry->mode != BOOT_LONG || memory_at(ram, entry->rsi, 4096));
 	CHECK(entry->mode == BOOT_LONG || entry->rip <= UINT32_MAX);
 }
 

@@ -74,16 +74,3 @@ COMMAND(qmp_set_vcpu_registers, echo)
 COMMAND(qmp_stop, emit)
 COMMAND(qmp_system_powerdown, succeed)
 COMMAND(qmp_system_reset, emit)
-
-/* monitor_vm_event() names them, though no event of a machine comes here. */
-const char *shutdown_cause_name(enum shutdown_cause cause)
-{
-	(void)cause;
-	return "none";
-}
-
-bool shutdown_cause_is_guest(enum shutdown_cause cause)
-{
-	(void)cause;
-	return false;
-}

@@ -51,6 +51,8 @@ int main(void)
 	srunner_add_suite(runner, wire_flow_suite());
 	srunner_add_suite(runner, events_suite());
 	srunner_add_suite(runner, listener_suite());
+	srunner_add_suite(runner, boot_linux_suite());
+	srunner_add_suite(runner, acpi_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

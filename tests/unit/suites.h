@@ -42,5 +42,7 @@ Suite *wire_suite(void);
 Suite *wire_flow_suite(void);
 Suite *events_suite(void);
 Suite *listener_suite(void);
+Suite *boot_linux_suite(void);
+Suite *acpi_suite(void);
 
 #endif

@@ -17,7 +17,8 @@ static void assert_conventional(uint64_t gpa, uint64_t len)
 
 static void assert_gdt(uint64_t code)
 {
-	const uint64_t gdt[] = { 0, code, 0x00cf93000000ffff, 0x00008b0000000067, 0 };
+	/* Linux wants code and data at 0x10 and 0x18. */
+	const uint64_t gdt[] = { 0, 0, code, 0x00cf93000000ffff, 0x00008b0000000067, 0 };
 
 	assert_conventional(entry.gdt, sizeof(gdt));
 	ck_assert_uint_eq(entry.gdt_limit, sizeof(gdt) - 1);
@@ -112,7 +113,8 @@ START_TEST(test_pvh)
 	ck_assert_uint_eq(u32(info + 8), 0);
 	ck_assert_uint_eq(u32(info + 12), 2);
 	ck_assert_str_eq(at(u64(info + 24), 1), config.append);
-	ck_assert_uint_eq(u64(info + 32), 0);
+	ck_assert_uint_eq(u64(info + 32), 0xe0000);
+	assert_bytes(0xe0000, "RSD PTR ", 8);
 	ck_assert_uint_eq(u32(info + 48), 4);
 	ck_assert_uint_eq(u32(info + 52), 0);
 	for (unsigned int i = 0; i < 4; i++) {

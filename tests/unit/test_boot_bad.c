@@ -166,18 +166,13 @@ START_TEST(test_multiboot)
 }
 END_TEST
 
-START_TEST(test_other_formats)
+START_TEST(test_flat_too_big)
 {
 	const size_t too_big = 0xa0000 - 0x7c00 + 1;
 	uint8_t *image = calloc(1, too_big);
 
 	ck_assert_ptr_nonnull(image);
 	assert_kernel_refused(image, too_big, "too big for a flat");
-	image[0x1fe] = 0x55;
-	image[0x1ff] = 0xaa;
-	memcpy(image + 0x202, "HdrS", 4);
-	assert_kernel_refused(image, too_big, "vmlinux");
-	assert_kernel_refused(image, 0x206, "bzImage");
 	free(image);
 }
 END_TEST
@@ -234,11 +229,10 @@ START_TEST(test_extras)
 	assert_not_opened(&config, "empty");
 	assert_not_opened(&config, initrds[0]);
 	dir_write(1, "initrd", "x", 1);
+	dir_write(0, "kernel", "flat", 4);
 	assert_not_opened(&config, "can not be given an initrd");
 	config.nr_initrd = 0;
 	config.append = "quiet";
-	assert_not_opened(&config, "can not be given a command line");
-	dir_write(0, "kernel", "flat", 4);
 	assert_not_opened(&config, "can not be given a command line");
 
 	make_pvh(&image);
@@ -438,7 +432,7 @@ Suite *boot_bad_suite(void)
 	tcase_add_test(tc, test_elf_without_segments);
 	tcase_add_test(tc, test_pvh);
 	tcase_add_test(tc, test_multiboot);
-	tcase_add_test(tc, test_other_formats);
+	tcase_add_test(tc, test_flat_too_big);
 	tcase_add_test(tc, test_files);
 	tcase_add_test(tc, test_extras);
 	tcase_add_test(tc, test_ram);

@@ -152,7 +152,7 @@ START_TEST(test_protected)
 {
 	const struct boot_entry entry = {
 		.mode = BOOT_PROTECTED, .rip = 0x1000050, .rax = 0x2badb002, .rbx = 0x9f000,
-		.rsi = 1, .gdt = 0x9e000, .gdt_limit = 39,
+		.rsi = 1, .gdt = 0x9e000, .gdt_limit = 47,
 	};
 
 	edit(&entry);
@@ -160,8 +160,8 @@ START_TEST(test_protected)
 	ck_assert_uint_eq(sregs->cr3, 0);
 	ck_assert_uint_eq(sregs->cr4, 0);
 	ck_assert_uint_eq(sregs->efer, 0);
-	assert_segment(&sregs->cs, 8, 0xffffffff, 11, true, false);
-	assert_data_segments(16, 0xffffffff, true);
+	assert_segment(&sregs->cs, 0x10, 0xffffffff, 11, true, false);
+	assert_data_segments(0x18, 0xffffffff, true);
 	assert_tables(&entry);
 }
 END_TEST
@@ -170,7 +170,7 @@ START_TEST(test_long)
 {
 	const struct boot_entry entry = {
 		.mode = BOOT_LONG, .rip = 0x100000, .rsp = 0x99000, .cr3 = 0x90000,
-		.gdt = 0x9e000, .gdt_limit = 39,
+		.gdt = 0x9e000, .gdt_limit = 47,
 	};
 
 	edit(&entry);
@@ -178,8 +178,8 @@ START_TEST(test_long)
 	ck_assert_uint_eq(sregs->cr3, 0x90000);
 	ck_assert_uint_eq(sregs->cr4, 0x20);
 	ck_assert_uint_eq(sregs->efer, 0x500);
-	assert_segment(&sregs->cs, 8, 0xffffffff, 11, false, true);
-	assert_data_segments(16, 0xffffffff, true);
+	assert_segment(&sregs->cs, 0x10, 0xffffffff, 11, false, true);
+	assert_data_segments(0x18, 0xffffffff, true);
 	assert_tables(&entry);
 }
 END_TEST

@@ -330,8 +330,8 @@ int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct 
 
 	t.host = memory_at(memory, ACPI_TABLES_START, t.size);
 	if (!t.host)
-		return error_set(err, ENOMEM, "the ACPI tables lie at 0x%x, which is not RAM; give the "
-				 "VM at least 1 MiB of memory", ACPI_TABLES_START);
+		return error_set(err, ENOMEM, "the ACPI tables lie at 0x%x, which is not RAM; give "
+				 "the VM at least 1 MiB of memory", ACPI_TABLES_START);
 	rsdp = new_table(&t, sizeof(*rsdp));
 	xsdt = new_table(&t, sizeof(*xsdt));
 	fadt = new_table(&t, sizeof(*fadt));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/boot/acpi.h"
+
 struct boot_loader {
 	const char *name;
 	int (*load)(struct boot_loading *ld, struct boot_entry *entry, struct error *err);
@@ -16,14 +18,8 @@ static const struct boot_loader boot_loaders[] = {
 	[BOOT_FORMAT_PVH] = { "PVH", boot_pvh_load },
 	[BOOT_FORMAT_ELF64] = { "ELF64", boot_elf64_load },
 	[BOOT_FORMAT_MULTIBOOT] = { "multiboot", boot_multiboot_load },
+	[BOOT_FORMAT_BZIMAGE] = { "bzImage", boot_bzimage_load },
 };
-
-/* Linux, Documentation/arch/x86/boot.rst: boot_flag and header, in the first sector's end. */
-static bool is_bzimage(const uint8_t *head, size_t len)
-{
-	return len >= 0x206 && head[0x1fe] == 0x55 && head[0x1ff] == 0xaa &&
-	       memcmp(head + 0x202, "HdrS", 4) == 0;
-}
 
 static int open_elf(struct boot *boot, const uint8_t *head, size_t len, struct error *err)
 {
@@ -58,10 +54,10 @@ static int open_format(struct boot *boot, struct error *err)
 		return -1;
 	if (boot_elf_is(head, len))
 		return open_elf(boot, head, len, err);
-	if (is_bzimage(head, len))
-		return error_set(err, ENOTSUP, "%s: a Linux bzImage is not supported yet; give the "
-				 "ELF image (vmlinux) inside it, which Linux's "
-				 "scripts/extract-vmlinux unpacks", boot->kernel.label);
+	if (boot_bzimage_is(head, len)) {
+		boot->format = BOOT_FORMAT_BZIMAGE;
+		return boot_bzimage_open(boot, head, err);
+	}
 	multiboot = boot_multiboot_find(head, len);
 	if (multiboot >= 0) {
 		boot->format = BOOT_FORMAT_MULTIBOOT;
@@ -128,6 +124,12 @@ void boot_close(struct boot *boot)
 	free(boot);
 }
 
+/* What is not of any format is 16-bit code, which has no use for ACPI. */
+static bool has_tables(enum boot_format format)
+{
+	return format != BOOT_FORMAT_NONE && format != BOOT_FORMAT_FLAT;
+}
+
 int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cpus,
 	      struct boot_entry *entry, struct error *err)
 {
@@ -138,9 +140,10 @@ int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cp
 	};
 	struct boot_entry result = { 0 };
 
-	(void)nr_cpus;
 	boot->ram_written = true;
 	if (boot_loaders[boot->format].load(&ld, &result, err) < 0)
+		return -1;
+	if (has_tables(boot->format) && acpi_write_tables(memory, nr_cpus, err) < 0)
 		return -1;
 	*entry = result;
 	return 0;

@@ -17,7 +17,7 @@
  */
 struct boot_config {
 	const char *kernel;             /* path; NULL boots nothing: the vCPU halts at once */
-	/* Only PVH and multiboot images have a way to be given these two; others refuse them. */
+	/* Flat images have no way to be given these two, and refuse them. */
 	const char *append;             /* command line of up to 4095 bytes, NULL for none */
 	const char *const *initrd;      /* paths; up to 64 */
 	unsigned int nr_initrd;
@@ -44,6 +44,7 @@ enum boot_format {
 	BOOT_FORMAT_PVH,        /* ELF with a XEN_ELFNOTE_PHYS32_ENTRY note */
 	BOOT_FORMAT_MULTIBOOT,  /* multiboot 1 header within the first 8 KiB */
 	BOOT_FORMAT_ELF64,      /* plain ELF64, entered in long mode */
+	BOOT_FORMAT_BZIMAGE,    /* Linux, by its 64-bit entry */
 	BOOT_FORMAT_FLAT,       /* 16-bit image without a header, at 0x7c00 as a boot sector */
 };
 

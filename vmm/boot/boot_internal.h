@@ -39,6 +39,39 @@ struct boot_segment {
 	uint64_t offset, filesz;
 };
 
+/*
+ * The part of a Linux image's setup header that loaders read and write: boot.rst, offsets from
+ * 0x1f1 on.
+ */
+struct boot_linux_header {
+	uint8_t setup_sects;
+	uint16_t root_flags;
+	uint32_t syssize;               /* in units of 16 bytes */
+	uint16_t ram_size, vid_mode, root_dev, boot_flag;
+	uint16_t jump;                  /* 0x200 */
+	char magic[4];                  /* "HdrS" */
+	uint16_t version;
+	uint32_t realmode_switch;
+	uint16_t start_sys_seg, kernel_version;
+	uint8_t type_of_loader, loadflags;
+	uint16_t setup_move_size;
+	uint32_t code32_start;
+	uint32_t initrd, initrd_size;
+	uint32_t bootsect_kludge;
+	uint16_t heap_end_ptr;
+	uint8_t ext_loader_ver, ext_loader_type;
+	uint32_t command_line;
+	uint32_t initrd_addr_max;
+	uint32_t kernel_alignment;
+	uint8_t relocatable_kernel, min_alignment;
+	uint16_t xloadflags;
+	uint32_t cmdline_size, hardware_subarch;
+	uint64_t hardware_subarch_data;
+	uint32_t payload_offset, payload_length;
+	uint64_t setup_data, pref_address;
+	uint32_t init_size, handover_offset, kernel_info_offset;
+} __attribute__((packed));
+
 struct boot {
 	/* Constant after boot_open(). */
 	struct boot_image kernel;
@@ -46,9 +79,10 @@ struct boot {
 	unsigned int nr_initrd;
 	char *append;                   /* never NULL */
 	enum boot_format format;
-	struct boot_segment segment[BOOT_MAX_SEGMENTS];
+	struct boot_segment segment[BOOT_MAX_SEGMENTS]; /* of a bzImage one, without its address */
 	unsigned int nr_segments;
 	uint64_t entry;                 /* guest-physical */
+	struct boot_linux_header linux_header;          /* of a bzImage, else zero */
 
 	bool ram_written;               /* boot_load() has been called: RAM may hold anything */
 };
@@ -118,6 +152,20 @@ int boot_pvh_load(struct boot_loading *ld, struct boot_entry *entry, struct erro
 int boot_elf64_open(struct boot *boot, const struct boot_elf *elf, struct error *err);
 int boot_elf64_load(struct boot_loading *ld, struct boot_entry *entry, struct error *err);
 
+/* Makes page tables that map addresses up to 4 GiB, and all RAM, to themselves (elf64.c). */
+int boot_new_identity_map(struct boot_loading *ld, uint64_t *cr3, struct error *err);
+
+bool boot_bzimage_is(const uint8_t *head, size_t len);
+int boot_bzimage_open(struct boot *boot, const uint8_t *head, struct error *err);
+int boot_bzimage_load(struct boot_loading *ld, struct boot_entry *entry, struct error *err);
+
+/*
+ * boot_params with command line, initrd, memory map and RSDP, for Linux's 64-bit entry (linux.c).
+ * *initrd may be empty.
+ */
+int boot_linux_params(struct boot_loading *ld, const struct boot_linux_header *header,
+		      const struct boot_range *initrd, uint64_t *gpa, struct error *err);
+
 /* Where a multiboot header is in the first len bytes, -1 when nowhere. */
 long boot_multiboot_find(const uint8_t *head, size_t len);
 /* elf is NULL when the image is no ELF. */
@@ -135,6 +183,19 @@ int boot_load_segment(struct boot_loading *ld, const struct boot_segment *seg, s
 
 /* Loads all segments, after a check that they are clear of each other and of the firmware area. */
 int boot_load_segments(struct boot_loading *ld, struct error *err);
+
+/* Marks the firmware area as used: the first thing a loader does. */
+void boot_reserve_firmware(struct boot_loading *ld);
+
+/* Marks RAM as used for what is loaded there.  False when it is not all RAM, or not free. */
+bool boot_reserve(struct boot_loading *ld, uint64_t gpa, uint64_t size, const char *what);
+
+/*
+ * Loads the initrds one behind the other, as Linux takes them (each a cpio archive of its own, at a
+ * multiple of 4), as high in RAM as they go but not above `max`.  *range is empty without any.
+ */
+int boot_load_initrd(struct boot_loading *ld, uint64_t max, struct boot_range *range,
+		     struct error *err);
 
 /* Loads the initrds, page aligned, as high in RAM below 4 GiB as they go; start and end of each. */
 int boot_load_modules(struct boot_loading *ld, struct boot_range module[BOOT_MAX_INITRD],
@@ -155,8 +216,9 @@ int boot_new_command_line(struct boot_loading *ld, uint64_t *gpa, struct error *
 #define BOOT_DESC_DATA          0x00cf93000000ffffULL
 #define BOOT_DESC_TSS           0x00008b0000000067ULL   /* in long mode the low half of 16 bytes */
 
-enum { BOOT_GDT_NULL, BOOT_GDT_CODE, BOOT_GDT_DATA, BOOT_GDT_TSS, BOOT_GDT_TSS_HIGH,
-       BOOT_GDT_ENTRIES };
+/* Code and data are where Linux wants them: selectors 0x10 and 0x18 (boot.rst, "64-bit entry"). */
+enum { BOOT_GDT_NULL, BOOT_GDT_UNUSED, BOOT_GDT_CODE, BOOT_GDT_DATA, BOOT_GDT_TSS,
+       BOOT_GDT_TSS_HIGH, BOOT_GDT_ENTRIES };
 
 /* The code segment that a mode is entered with. */
 static inline uint64_t boot_code_descriptor(enum boot_mode mode)

@@ -28,10 +28,10 @@ int boot_elf64_open(struct boot *boot, const struct boot_elf *elf, struct error 
 		return error_set(err, ENOEXEC, "%s: the entry point is in no segment that is "
 				 "loaded", boot->kernel.label);
 	boot->entry = elf->entry;
-	return boot_refuse_extras(boot, "plain ELF64", err);
+	return 0;
 }
 
-static int new_identity_map(struct boot_loading *ld, uint64_t *cr3, struct error *err)
+int boot_new_identity_map(struct boot_loading *ld, uint64_t *cr3, struct error *err)
 {
 	const struct memory_part *last = &ld->memory->part[ld->memory->nr_parts - 1];
 	uint64_t end = last->gpa + last->size, gpa;
@@ -62,13 +62,24 @@ static int new_identity_map(struct boot_loading *ld, uint64_t *cr3, struct error
 	return 0;
 }
 
+/*
+ * RSI has what Linux wants to find there, since a vmlinux without a PVH note is entered like this;
+ * other images need not care.
+ */
 int boot_elf64_load(struct boot_loading *ld, struct boot_entry *entry, struct error *err)
 {
+	/* As Linux' own: boot protocol 2.12, loaded high. */
+	static const struct boot_linux_header header = {
+		.boot_flag = 0xaa55, .magic = "HdrS", .version = 0x020c, .loadflags = 1,
+	};
+	struct boot_range initrd;
 	uint64_t stack;
 
 	entry->mode = BOOT_LONG;
-	if (boot_load_segments(ld, err) < 0 || new_identity_map(ld, &entry->cr3, err) < 0 ||
+	if (boot_load_segments(ld, err) < 0 || boot_load_initrd(ld, UINT32_MAX, &initrd, err) < 0 ||
+	    boot_new_identity_map(ld, &entry->cr3, err) < 0 ||
 	    !boot_new_table(ld, STACK_SIZE, BOOT_PAGE_SIZE, &stack, err) ||
+	    boot_linux_params(ld, &header, &initrd, &entry->rsi, err) < 0 ||
 	    boot_new_gdt(ld, entry, err) < 0)
 		return -1;
 	entry->rip = ld->boot->entry;

@@ -22,8 +22,8 @@ int boot_refuse_extras(const struct boot *boot, const char *format, struct error
 
 	if (!boot->nr_initrd && !*boot->append)
 		return 0;
-	return error_set(err, EINVAL, "%s: a %s image can not be given %s; PVH and multiboot "
-			 "images can", boot->kernel.label, format, what);
+	return error_set(err, EINVAL, "%s: a %s image can not be given %s; Linux, ELF and "
+			 "multiboot images can", boot->kernel.label, format, what);
 }
 
 /*
@@ -109,13 +109,23 @@ int boot_load_segment(struct boot_loading *ld, const struct boot_segment *seg, s
 	return 0;
 }
 
+void boot_reserve_firmware(struct boot_loading *ld)
+{
+	reserve(ld, BOOT_FIRMWARE_START, BOOT_FIRMWARE_END, "the PC's firmware area");
+}
+
+bool boot_reserve(struct boot_loading *ld, uint64_t gpa, uint64_t size, const char *what)
+{
+	return memory_at(ld->memory, gpa, size) && !reserve(ld, gpa, gpa + size, what);
+}
+
 int boot_load_segments(struct boot_loading *ld, struct error *err)
 {
 	const struct boot *boot = ld->boot;
 	const struct boot_segment *seg;
 	const char *other;
 
-	reserve(ld, BOOT_FIRMWARE_START, BOOT_FIRMWARE_END, "the PC's firmware area");
+	boot_reserve_firmware(ld);
 	for (unsigned int i = 0; i < boot->nr_segments; i++) {
 		seg = &boot->segment[i];
 		other = reserve(ld, seg->gpa, seg->gpa + seg->memsz, "another segment");
@@ -154,6 +164,54 @@ int boot_load_modules(struct boot_loading *ld, struct boot_range module[BOOT_MAX
 		zero(ld, host + image->size, room - image->size);
 		module[i] = (struct boot_range) { gpa, gpa + image->size, image->path };
 	}
+	return 0;
+}
+
+/* What an archive takes, with the bytes that bring the next one to a multiple of 4. */
+static uint64_t padded(const struct boot_image *image)
+{
+	return (image->size + 3) & -(uint64_t)4;
+}
+
+static int no_room(const struct boot_image *image, uint64_t size, uint64_t high, struct error *err)
+{
+	return error_set(err, ENOMEM, "%s: no room for %llu bytes of initrd below 0x%llx beside "
+			 "the kernel; give the VM more memory, or a smaller initrd", image->label,
+			 (unsigned long long)size, (unsigned long long)high);
+}
+
+int boot_load_initrd(struct boot_loading *ld, uint64_t max, struct boot_range *range,
+		     struct error *err)
+{
+	uint64_t high = low_ram_end(ld->memory), size = 0, gpa, at;
+
+	if (max < high)
+		high = max + 1;
+	*range = (struct boot_range) { 0 };
+	if (ld->boot->nr_initrd == 0)
+		return 0;
+	for (unsigned int i = 0; i < ld->boot->nr_initrd; i++) {
+		const struct boot_image *image = &ld->boot->initrd[i];
+
+		/* One by one: files with holes can add up to more than 64 bits. */
+		if (padded(image) > high - size)
+			return no_room(image, image->size, high, err);
+		size += padded(image);
+	}
+	if (!find_gap(ld, BOOT_FIRMWARE_END, high, size, BOOT_PAGE_SIZE, &gpa))
+		return no_room(&ld->boot->initrd[0], size, high, err);
+	reserve(ld, gpa, gpa + size, "the initrd");
+	at = gpa;
+	for (unsigned int i = 0; i < ld->boot->nr_initrd; i++) {
+		const struct boot_image *image = &ld->boot->initrd[i];
+		uint8_t *host = memory_at(ld->memory, at, padded(image));
+
+		if (boot_image_read(image, 0, host, image->size, err) < 0)
+			return -1;
+		zero(ld, host + image->size, padded(image) - image->size);
+		at += padded(image);
+	}
+	*range = (struct boot_range) { gpa, at, "the initrd" };
 	return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/boot/acpi.h"
+
 /*
  * The x86/HVM direct boot ABI, version 1 (Xen: docs/misc/pvh.pandoc for the machine's state,
  * xen/include/public/arch-x86/hvm/start_info.h for the layouts).  An address of 0 means "none".
@@ -92,6 +94,7 @@ int boot_pvh_load(struct boot_loading *ld, struct boot_entry *entry, struct erro
 		.magic = START_MAGIC,
 		.version = START_VERSION,
 		.nr_modules = ld->boot->nr_initrd,
+		.rsdp = ACPI_TABLES_START,
 	};
 	struct start_info *place;
 

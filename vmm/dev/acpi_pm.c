@@ -5,11 +5,18 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-/* PM1_STS; the enable bits of PM1_EN have the same places (tables 4.13 and 4.14). */
+/*
+ * PM1_STS; the enable bits of PM1_EN have the same places (tables 4.13 and 4.14).  There is no
+ * sleep button, and the clock's alarm is no fixed event, so their status is never set; their enable
+ * bits still keep what is written, for guests check that.
+ */
 #define PM1_TIMER               0x0001
 #define PM1_GLOBAL              0x0020
 #define PM1_POWER_BUTTON        0x0100
-#define PM1_ENABLE_BITS         (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON)
+#define PM1_SLEEP_BUTTON        0x0200
+#define PM1_RTC                 0x0400
+#define PM1_ENABLE_BITS         (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON | \
+				 PM1_RTC)
 
 /* PM1_CNT (table 4.15). */
 #define PM1_SCI_EN              0x0001
