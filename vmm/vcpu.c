@@ -30,9 +30,9 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t while_it_is, const struc
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_it_is, time, NULL, 0);
 }
 
-static void futex_wake_all(_Atomic uint32_t *word)
+static void futex_wake(_Atomic uint32_t *word, int how_many)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
 }
 
 static enum vcpu_command command_of(uint32_t word)
@@ -48,25 +48,32 @@ static void give_command(struct vcpu *vcpu, enum vcpu_command command)
 	atomic_store(&vcpu->command, ((word >> 2) + 1) << 2 | command);
 }
 
-/* vCPU's thread: until there is another command than `command`. */
+/*
+ * vCPU's thread: until there is another command than `command`.  Who wakes first wakes the others:
+ * for each thread it wakes the owner might lose its processor, and somebody may wait for what the
+ * owner does next.
+ */
 static void await_command(struct vcpu *vcpu, uint32_t command)
 {
-	_Atomic uint32_t *word = &vcpu->vm->commands;
+	struct vm *vm = vcpu->vm;
 
 	for (;;) {
-		uint32_t given = atomic_load(word);
+		uint32_t given = atomic_load(&vm->commands);
 
 		if (atomic_load(&vcpu->command) != command)
-			return;
-		futex_wait(word, given, NULL);
+			break;
+		futex_wait(&vm->commands, given, NULL);
+		if (atomic_exchange(&vm->wake_others, false))
+			futex_wake(&vm->commands, INT_MAX);
 	}
 }
 
-/* Owner's thread: commands have been given; one call wakes all who wait for theirs. */
+/* Owner's thread: commands have been given. */
 static void commands_given(struct vm *vm)
 {
+	atomic_store(&vm->wake_others, true);
 	atomic_fetch_add(&vm->commands, 1);
-	futex_wake_all(&vm->commands);
+	futex_wake(&vm->commands, 1);
 }
 
 static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
@@ -233,7 +240,7 @@ static void park(struct vcpu *vcpu, uint32_t command)
 
 	commit_io(vcpu);
 	if (atomic_fetch_sub(&vm->nr_awaited, 1) == 1)
-		futex_wake_all(&vm->nr_awaited);
+		futex_wake(&vm->nr_awaited, 1);
 	await_command(vcpu, command);
 	/*
 	 * From here on a kick must not be lost: immediate_exit is cleared first, and the command

@@ -121,6 +121,7 @@ struct vm {
 	_Atomic int debug_exit_status;
 	_Atomic uint32_t nr_awaited;    /* futex: vCPUs that were kicked and have not parked yet */
 	_Atomic uint32_t commands;      /* futex: changes when vCPUs were given commands */
+	_Atomic bool wake_others;       /* of those who wait for it, one has been woken so far */
 };
 
 /*
