@@ -17,7 +17,7 @@ const struct option_spec option_specs[] = {
 	  FIELD(cpus), NULL },
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory; suffixes K, M, G, T (default 128M)",
 	  FIELD(memory), NULL },
-	{ "kernel", OPTION_STRING, "FILE", "image to boot: flat, ELF64, PVH or multiboot",
+	{ "kernel", OPTION_STRING, "FILE", "image to boot: bzImage, ELF, multiboot or flat",
 	  FIELD(kernel), option_check_file },
 	{ "append", OPTION_STRING, "STRING", "command line of the kernel",
 	  FIELD(append), NULL },

@@ -33,7 +33,8 @@ static int check_addresses(const struct boot *boot, struct error *err)
 
 	if (h->kernel_alignment & (h->kernel_alignment - 1))
 		return error_set(err, ENOEXEC, "%s: its header asks for an alignment of 0x%x, "
-				 "which is no power of two", boot->kernel.label, h->kernel_alignment);
+				 "which is no power of two", boot->kernel.label,
+				 h->kernel_alignment);
 	if (h->pref_address >> ADDRESS_BITS)
 		return error_set(err, ENOEXEC, "%s: its header asks for address 0x%llx, which is "
 				 "beyond what x86 has", boot->kernel.label,
