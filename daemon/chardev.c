@@ -22,6 +22,7 @@ static const struct {
 	{ "stdio", CHARDEV_STDIO, false },
 	{ "file:", CHARDEV_FILE, true },
 	{ "unix:", CHARDEV_UNIX, true },
+	{ "pty", CHARDEV_PTY, false },
 	{ "null", CHARDEV_NULL, false },
 };
 
@@ -45,7 +46,7 @@ static int parse_address(const char *address, enum chardev_kind *kind, const cha
 					 UNIX_SOCKET_PATH_SIZE - 1);
 		return 0;
 	}
-	return error_set(err, EINVAL, "must be stdio, file:PATH, unix:PATH or null");
+	return error_set(err, EINVAL, "must be stdio, file:PATH, unix:PATH, pty or null");
 }
 
 int chardev_check_address(const char *address, struct error *err)
@@ -264,6 +265,8 @@ static int open_backend(struct chardev *c, struct error *err)
 		return open_file(c, err);
 	case CHARDEV_UNIX:
 		return chardev_unix_open(c, err);
+	case CHARDEV_PTY:
+		return chardev_pty_open(c, err);
 	case CHARDEV_NULL:
 		break;
 	}
@@ -309,7 +312,14 @@ int chardev_start(struct chardev *c, struct error *err)
 		return error_prefix(err, "--serial %s", c->config.address);
 	if (c->kind == CHARDEV_STDIO)
 		chardev_input_watch(c, !c->terminal || terminal_grab());
+	if (c->kind == CHARDEV_PTY)
+		chardev_pty_start(c);
 	return 0;
+}
+
+const char *chardev_pty_name(const struct chardev *c)
+{
+	return c->kind == CHARDEV_PTY ? c->pty_name : NULL;
 }
 
 void chardev_continued(struct chardev *c)
@@ -358,6 +368,8 @@ void chardev_free(struct chardev *c)
 		chardev_stdio_close(c);
 	else if (c->kind == CHARDEV_UNIX)
 		chardev_unix_close(c);
+	else if (c->kind == CHARDEV_PTY)
+		chardev_pty_close(c);
 	chardev_input_close(c);
 	chardev_output_close(c);
 	pthread_mutex_destroy(&c->lock);

@@ -15,11 +15,13 @@
  *	                Ctrl-a x ends vmond and Ctrl-a Ctrl-a is one Ctrl-a
  *	file:PATH       output only; the file is created (mode 0600) or emptied
  *	unix:PATH       a listening socket (mode 0600) that serves one client at a time
+ *	pty             a new pseudo terminal in raw mode, for one who opens it after another
  *	null            output goes nowhere, no input
  *
  * Output never waits: a byte is written at once where that is possible, else it is queued, and of
  * what does not fit into the queue the oldest goes, which is counted and logged.  With nobody
- * connected to a socket, the queue is what the next client gets first.
+ * connected to a socket, or having the pseudo terminal open, the queue is what the next one gets
+ * first.
  *
  * SIGPIPE and SIGXFSZ must be ignored in the process.
  *
@@ -41,7 +43,7 @@ struct chardev_config {
 	void *opaque;                   /* for all three */
 };
 
-/* Whether an address is one of the four kinds; opens nothing. */
+/* Whether an address is one of the five kinds; opens nothing. */
 int chardev_check_address(const char *address, struct error *err);
 
 /*
@@ -50,6 +52,9 @@ int chardev_check_address(const char *address, struct error *err);
  */
 struct chardev *chardev_new(const struct chardev_config *config, struct error *err);
 int chardev_start(struct chardev *chardev, struct error *err);
+
+/* The pseudo terminal that stands for address pty, "/dev/pts/N"; NULL for the other kinds. */
+const char *chardev_pty_name(const struct chardev *chardev);
 
 /*
  * Gives what is queued up to a second to leave, and undoes everything.  No other thread may use the

@@ -54,6 +54,11 @@ void chardev_input_deliver(struct chardev *c)
 	c->in_stalled = stalled;
 	if (c->in_fd < 0)
 		return;
+	if (c->kind == CHARDEV_PTY) {
+		chardev_input_watch(c, !stalled);
+		chardev_pty_watch_closed(c, stalled);
+		return;
+	}
 	/* One event at a time on a descriptor: this one is level-triggered, the other is not. */
 	if (!stalled)
 		chardev_unix_watch_closed(c, false);
@@ -94,6 +99,8 @@ static void input_ended(struct chardev *c)
 {
 	if (c->kind == CHARDEV_UNIX)
 		chardev_unix_client_gone(c);
+	else if (c->kind == CHARDEV_PTY)
+		chardev_pty_gone(c);
 	else
 		chardev_input_close(c);
 }
@@ -110,7 +117,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 	n = read(c->in_fd, bytes, sizeof(bytes));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno != ECONNRESET)
+	if (n < 0 && errno != ECONNRESET && !(errno == EIO && c->kind == CHARDEV_PTY))
 		log_warning("serial %s: input: %s", c->config.address, strerror(errno));
 	if (n <= 0) {
 		input_ended(c);

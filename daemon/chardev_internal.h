@@ -9,9 +9,12 @@
 #include "daemon/chardev.h"
 #include "monitor/unix_socket.h"
 
-/* Between chardev.c (output and the whole), chardev_input.c, chardev_stdio.c, chardev_unix.c. */
+/*
+ * Between chardev.c (output and the whole), chardev_input.c, chardev_pty.c, chardev_stdio.c,
+ * chardev_unix.c.
+ */
 
-enum chardev_kind { CHARDEV_NULL, CHARDEV_STDIO, CHARDEV_FILE, CHARDEV_UNIX };
+enum chardev_kind { CHARDEV_NULL, CHARDEV_STDIO, CHARDEV_FILE, CHARDEV_UNIX, CHARDEV_PTY };
 
 struct chardev {
 	/* Constant after chardev_new(). */
@@ -19,6 +22,7 @@ struct chardev {
 	enum chardev_kind kind;
 	const char *path;               /* in config.address */
 	bool terminal;                  /* input comes from a terminal */
+	char pty_name[32];              /* of CHARDEV_PTY */
 
 	/* Event loop's thread. */
 	int in_fd;                      /* -1: no input, or not any more */
@@ -32,7 +36,7 @@ struct chardev {
 	int restore_flags[2];           /* of fd 0 and 1, where O_NONBLOCK had to be set; else -1 */
 	struct unix_socket socket;
 	struct event *listen_event;
-	struct event *retry_event;      /* accepts again after a shortage */
+	struct event *retry_event;      /* unix: accepts again after a shortage; pty: looks again */
 	struct event *closed_event;     /* of a client whose input is stalled */
 
 	pthread_mutex_t lock;
@@ -67,6 +71,15 @@ void chardev_input_deliver(struct chardev *c);
 /* chardev_stdio.c */
 int chardev_stdio_open(struct chardev *c, struct error *err);
 void chardev_stdio_close(struct chardev *c);
+
+/* chardev_pty.c */
+int chardev_pty_open(struct chardev *c, struct error *err);
+void chardev_pty_start(struct chardev *c);
+void chardev_pty_close(struct chardev *c);
+/* Nobody has the terminal open any more; somebody may again. */
+void chardev_pty_gone(struct chardev *c);
+/* Whether to notice that it is closed although nothing is read from it. */
+void chardev_pty_watch_closed(struct chardev *c, bool on);
 
 /* chardev_unix.c */
 int chardev_unix_open(struct chardev *c, struct error *err);

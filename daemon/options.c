@@ -25,7 +25,7 @@ const struct option_spec option_specs[] = {
 	  FIELD(initrd), option_check_file },
 	{ "monitor", OPTION_LIST, "unix:PATH[,pretty=on]", "serve QMP on a UNIX socket",
 	  FIELD(monitor), option_check_monitor },
-	{ "serial", OPTION_STRING, "stdio|file:PATH|unix:PATH|null",
+	{ "serial", OPTION_STRING, "stdio|file:PATH|unix:PATH|pty|null",
 	  "other end of the serial port (default null)",
 	  FIELD(serial), option_check_serial },
 	{ "paused", OPTION_FLAG, NULL, "do not start the vCPUs; a client says cont",

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -223,6 +224,15 @@ static int open_chardev(struct run *run, struct error *err)
 	return run->chardev ? 0 : -1;
 }
 
+/* Its name is what somebody is waiting for, whatever the log level; and before stderr goes away. */
+static void announce_pty(const struct chardev *chardev)
+{
+	const char *name = chardev_pty_name(chardev);
+
+	if (name)
+		fprintf(stderr, "vmond: --serial pty: %s\n", name);
+}
+
 static int create_vm(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
@@ -235,8 +245,12 @@ static int create_vm(struct run *run, struct error *err)
 			.initrd = (const char *const *)options->initrd.item,
 			.nr_initrd = options->initrd.count,
 		},
-		.no_shutdown = options->no_shutdown,
-		.no_reboot = options->no_reboot,
+		.actions = {
+			.reboot = options->no_reboot ? REBOOT_ACTION_SHUTDOWN :
+						       REBOOT_ACTION_RESET,
+			.shutdown = options->no_shutdown ? SHUTDOWN_ACTION_PAUSE :
+							   SHUTDOWN_ACTION_POWEROFF,
+		},
 	};
 	const struct vm_callbacks callbacks = {
 		.event = on_vm_event,
@@ -301,6 +315,7 @@ static int start(struct run *run, struct error *err)
 		return -1;
 	if (chardev_start(run->chardev, err) < 0)
 		return -1;
+	announce_pty(run->chardev);
 	prefer_event_loop();
 	if (!options->paused && vm_cont(run->vm, err) < 0)
 		return -1;

@@ -184,8 +184,10 @@ void monitor_free_events(struct monitor *monitor)
 
 void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 {
-	char data[96];
+	char data[96], panic[32];
 
+	snprintf(panic, sizeof(panic), "{\"action\": \"%s\"}",
+		 guest_panic_action_name(event->action));
 	snprintf(data, sizeof(data), "{\"guest\": %s, \"reason\": \"%s\"}",
 		 shutdown_cause_is_guest(event->cause) ? "true" : "false",
 		 shutdown_cause_name(event->cause));
@@ -204,6 +206,12 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 		break;
 	case VM_EVENT_POWERDOWN:
 		monitor_emit(monitor, QMP_EVENT_POWERDOWN, NULL);
+		break;
+	case VM_EVENT_GUEST_PANICKED:
+		monitor_emit(monitor, QMP_EVENT_GUEST_PANICKED, panic);
+		break;
+	case VM_EVENT_GUEST_CRASHLOADED:
+		monitor_emit(monitor, QMP_EVENT_GUEST_CRASHLOADED, panic);
 		break;
 	case VM_EVENT_EXIT:
 		break;

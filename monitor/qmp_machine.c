@@ -112,6 +112,45 @@ int qmp_system_powerdown(struct qmp_call *call)
 	return 0;
 }
 
+/* The index of an enum argument's value among `values`; `absent` if it is not given. */
+static int chosen(const struct qmp_call *call, const char *argument, const char *const *values,
+		  int absent)
+{
+	const struct json_value *value = json_get(call->arguments, argument);
+	int i = 0;
+
+	if (!value)
+		return absent;
+	/* That it is one of them has been checked. */
+	while (strcmp(values[i], value->string.bytes) != 0)
+		i++;
+	return i;
+}
+
+int qmp_set_action(struct qmp_call *call)
+{
+	static const char *const reboot[] = {
+		[REBOOT_ACTION_RESET] = "reset",
+		[REBOOT_ACTION_SHUTDOWN] = "shutdown",
+	};
+	static const char *const shutdown[] = {
+		[SHUTDOWN_ACTION_POWEROFF] = "poweroff",
+		[SHUTDOWN_ACTION_PAUSE] = "pause",
+	};
+	static const char *const panic[] = {
+		[PANIC_ACTION_SHUTDOWN] = "shutdown",
+		[PANIC_ACTION_PAUSE] = "pause",
+		[PANIC_ACTION_EXIT_FAILURE] = "exit-failure",
+		[PANIC_ACTION_NONE] = "none",
+	};
+	struct vm_actions *actions = &monitor_vm(call->monitor)->actions;
+
+	actions->reboot = chosen(call, "reboot", reboot, actions->reboot);
+	actions->shutdown = chosen(call, "shutdown", shutdown, actions->shutdown);
+	actions->panic = chosen(call, "panic", panic, actions->panic);
+	return 0;
+}
+
 int qmp_quit(struct qmp_call *call)
 {
 	monitor_quit(call->monitor);

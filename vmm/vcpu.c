@@ -142,24 +142,29 @@ static enum after_exit handle_system_event(struct vcpu *vcpu)
 	}
 }
 
-static void log_internal_error(const struct vcpu *vcpu)
+static void note_internal_error(struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
-	char bytes[3 * 15 + 1] = "";
 
-	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->internal.ndata >= 1 &&
-	    (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
-		for (int i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
-			snprintf(bytes + 3 * i, 4, " %02x", run->emulation_failure.insn_bytes[i]);
-	if (bytes[0])
-		log_error("vCPU %d: KVM can not emulate the instruction%s", vcpu->index, bytes);
-	else
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
 		log_error("vCPU %d: KVM internal error, suberror %" PRIu32, vcpu->index,
 			  run->internal.suberror);
+		return;
+	}
+	log_error("vCPU %d: KVM can not emulate the instruction", vcpu->index);
+	/* data[0] has the flags, and the bytes with their number begin in data[1]. */
+	if (run->internal.ndata < 4 ||
+	    !(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return;
+	vcpu->failed_insn_len = run->emulation_failure.insn_size;
+	if (vcpu->failed_insn_len > VCPU_INSN_MAX)
+		vcpu->failed_insn_len = VCPU_INSN_MAX;
+	memcpy(vcpu->failed_insn, run->emulation_failure.insn_bytes, vcpu->failed_insn_len);
 }
 
 static enum after_exit fail(struct vcpu *vcpu)
 {
+	vcpu->failed = true;
 	vm_post(vcpu->vm, VM_REQUEST_INTERNAL_ERROR);
 	return HOLD;
 }
@@ -189,7 +194,7 @@ static enum after_exit handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
 	case KVM_EXIT_INTERNAL_ERROR:
-		log_internal_error(vcpu);
+		note_internal_error(vcpu);
 		return fail(vcpu);
 	case KVM_EXIT_FAIL_ENTRY:
 		log_error("vCPU %d: the processor refuses to enter the guest, hardware reason 0x%llx",

@@ -13,6 +13,9 @@
 
 struct vm;
 
+/* The longest instruction there is: Intel SDM vol. 2A, 2.3.11. */
+#define VCPU_INSN_MAX 15
+
 /*
  * One vCPU: its KVM descriptor, its run page and its thread.
  *
@@ -44,6 +47,9 @@ struct vcpu {
 	_Atomic bool has_run;           /* KVM_RUN may have entered the guest */
 	/* Written by the vCPU before it reports itself parked. */
 	uint64_t handed_over;           /* KVM_SYNC_X86_* mask of what the run page holds */
+	bool failed;                    /* KVM can not go on with it; the owner has yet to look */
+	size_t failed_insn_len;         /* of the instruction, as far as KVM has told its bytes */
+	uint8_t failed_insn[VCPU_INSN_MAX];
 };
 
 enum vcpu_command { VCPU_PARK, VCPU_RUN, VCPU_QUIT };

@@ -192,6 +192,7 @@ int vm_create(struct vm **out, struct kvm *kvm, const struct vm_config *config,
 	vm->kvm = kvm;
 	vm->callbacks = *callbacks;
 	vm->config = *config;
+	vm->actions = config->actions;
 	vm->handle.fd = -1;
 	vm->state = RUN_STATE_PRELAUNCH;
 	bus_init(&vm->pio, "I/O");

@@ -30,10 +30,31 @@ enum shutdown_cause {
 	SHUTDOWN_CAUSE_HOST_SIGNAL,
 	SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
 	SHUTDOWN_CAUSE_GUEST_RESET,
+	SHUTDOWN_CAUSE_GUEST_PANIC,
 };
 /* "guest-reset", and whether the guest itself brought it about. */
 const char *shutdown_cause_name(enum shutdown_cause cause);
 bool shutdown_cause_is_guest(enum shutdown_cause cause);
+
+/* What the machine does when something has come about: QMP's set-action.  0 is the default. */
+enum reboot_action { REBOOT_ACTION_RESET, REBOOT_ACTION_SHUTDOWN };
+enum shutdown_action { SHUTDOWN_ACTION_POWEROFF, SHUTDOWN_ACTION_PAUSE };
+enum panic_action {
+	PANIC_ACTION_SHUTDOWN,          /* a pause, while the shutdown action is one */
+	PANIC_ACTION_PAUSE,
+	PANIC_ACTION_EXIT_FAILURE,      /* a shutdown, and exit status 1 */
+	PANIC_ACTION_NONE,
+};
+struct vm_actions {
+	enum reboot_action reboot;
+	enum shutdown_action shutdown;
+	enum panic_action panic;
+};
+
+/* What was done about a panic: GuestPanicAction of QMP. */
+enum guest_panic_action { GUEST_PANIC_PAUSE, GUEST_PANIC_POWEROFF, GUEST_PANIC_RUN };
+/* "poweroff" */
+const char *guest_panic_action_name(enum guest_panic_action action);
 
 enum vm_event_type {
 	VM_EVENT_STOP,
@@ -41,6 +62,8 @@ enum vm_event_type {
 	VM_EVENT_RESET,         /* cause */
 	VM_EVENT_SHUTDOWN,      /* cause */
 	VM_EVENT_POWERDOWN,
+	VM_EVENT_GUEST_PANICKED,        /* action */
+	VM_EVENT_GUEST_CRASHLOADED,     /* action */
 	/* Not shown to clients: the process should end, with exit_status. */
 	VM_EVENT_EXIT,
 };
@@ -48,6 +71,7 @@ enum vm_event_type {
 struct vm_event {
 	enum vm_event_type type;
 	enum shutdown_cause cause;
+	enum guest_panic_action action;
 	int exit_status;
 };
 
@@ -68,8 +92,7 @@ struct vm_config {
 	unsigned int cpus;              /* 1..1024 */
 	uint64_t memory;                /* in bytes, a multiple of 4096 */
 	struct boot_config boot;
-	bool no_shutdown;               /* a shut down VM stays, in run state shutdown */
-	bool no_reboot;                 /* a guest's reset shuts down instead */
+	struct vm_actions actions;      /* at first */
 };
 
 /* What a vCPU thread wants of the owner.  Bits, so that posting is one atomic OR. */
@@ -78,6 +101,8 @@ enum vm_request {
 	VM_REQUEST_SHUTDOWN = 1 << 1,           /* ACPI sleep state S5 */
 	VM_REQUEST_DEBUG_EXIT = 1 << 2,         /* debug exit port; status in debug_exit_status */
 	VM_REQUEST_INTERNAL_ERROR = 1 << 3,     /* KVM can not go on with a vCPU */
+	VM_REQUEST_PANIC = 1 << 4,              /* pvpanic: the guest can not go on */
+	VM_REQUEST_CRASHLOADED = 1 << 5,        /* pvpanic: its crash kernel takes over */
 };
 
 struct vm_devices;
@@ -110,6 +135,7 @@ struct vm {
 
 	/* Owner's thread only. */
 	enum run_state state;
+	struct vm_actions actions;
 	bool clock_saved, pit_saved;    /* what was read when the VM stopped, to be set at cont */
 	struct kvm_clock_data clock;
 	struct kvm_pit_state2 pit;
@@ -150,13 +176,16 @@ void vm_stop(struct vm *vm);
  */
 int vm_cont(struct vm *vm, struct error *err);
 
-/* Resets machine and vCPUs and loads the boot images anew; event RESET. */
+/*
+ * Resets machine and vCPUs and loads the boot images anew; event RESET.  With the reboot action
+ * "shutdown" the machine shuts down instead.
+ */
 int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err);
 
 /* Presses the power button: event POWERDOWN, and the guest's ACPI notices if it listens. */
 void vm_system_powerdown(struct vm *vm);
 
-/* Event SHUTDOWN, then EXIT.  Whatever no_shutdown says. */
+/* Event SHUTDOWN, then EXIT.  Whatever the shutdown action is. */
 void vm_quit(struct vm *vm, enum shutdown_cause cause);
 
 /* An NMI to every vCPU.  Fails when KVM has no way to send one. */

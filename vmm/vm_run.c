@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/dev/machine_devices.h"
 #include "vmm/log.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_reset.h"
 #include "vmm/vm_internal.h"
 
@@ -18,29 +20,6 @@
 
 /* Ten times what a kick takes; less than a time slice. */
 #define STARVED_NS 200000
-
-static const struct {
-	const char *name;
-	bool guest;
-} causes[] = {
-	[SHUTDOWN_CAUSE_NONE] = { "none", false },
-	[SHUTDOWN_CAUSE_HOST_ERROR] = { "host-error", false },
-	[SHUTDOWN_CAUSE_HOST_QMP_QUIT] = { "host-qmp-quit", false },
-	[SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET] = { "host-qmp-system-reset", false },
-	[SHUTDOWN_CAUSE_HOST_SIGNAL] = { "host-signal", false },
-	[SHUTDOWN_CAUSE_GUEST_SHUTDOWN] = { "guest-shutdown", true },
-	[SHUTDOWN_CAUSE_GUEST_RESET] = { "guest-reset", true },
-};
-
-const char *shutdown_cause_name(enum shutdown_cause cause)
-{
-	return causes[cause].name;
-}
-
-bool shutdown_cause_is_guest(enum shutdown_cause cause)
-{
-	return causes[cause].guest;
-}
 
 bool vm_is_running(const struct vm *vm)
 {
@@ -271,19 +250,24 @@ int vm_inspect_begin(struct vm *vm, int index, struct error *err)
 	return 0;
 }
 
-void vm_inspect_end(struct vm *vm)
+/* Sends vCPUs of a running VM on that were parked in between. */
+static void send_on(struct vm *vm)
 {
 	struct error err;
 
-	if (!vm_is_running(vm))
-		return;
 	/* Nothing can be dirty, as editing a running VM is not allowed, so nothing is written. */
 	if (write_back(vm, &err) < 0) {
-		log_error("a vCPU that was looked at can not go on: %s", err.text);
+		log_error("a vCPU that was parked can not go on: %s", err.text);
 		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
 		return;
 	}
 	go(vm);
+}
+
+void vm_inspect_end(struct vm *vm)
+{
+	if (vm_is_running(vm))
+		send_on(vm);
 }
 
 /* ---- reset, power, the end ---- */
@@ -331,7 +315,7 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 static void shut_down(struct vm *vm, enum shutdown_cause cause, int exit_status)
 {
 	emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
-	if (vm->config.no_shutdown) {
+	if (vm->actions.shutdown == SHUTDOWN_ACTION_PAUSE) {
 		stop_in_state(vm, RUN_STATE_SHUTDOWN);
 		return;
 	}
@@ -343,7 +327,7 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 {
 	bool was_running = vm_is_running(vm);
 
-	if (vm->config.no_reboot) {
+	if (vm->actions.reboot == REBOOT_ACTION_SHUTDOWN) {
 		shut_down(vm, cause, 0);
 		return 0;
 	}
@@ -424,6 +408,44 @@ void vm_post(struct vm *vm, enum vm_request request)
 		vm->callbacks.wake(vm->callbacks.opaque);
 }
 
+static void fail(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i].failed)
+			vcpu_dump(&vm->vcpu[i]);
+	stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+}
+
+static void emit_panic(struct vm *vm, enum vm_event_type type, enum guest_panic_action action)
+{
+	emit(vm, (struct vm_event) { .type = type, .action = action });
+}
+
+/* Whether the machine has come to its end by that. */
+static bool panic(struct vm *vm)
+{
+	enum panic_action action = vm->actions.panic;
+
+	if (action == PANIC_ACTION_SHUTDOWN && vm->actions.shutdown == SHUTDOWN_ACTION_PAUSE)
+		action = PANIC_ACTION_PAUSE;
+	switch (action) {
+	case PANIC_ACTION_NONE:
+		emit_panic(vm, VM_EVENT_GUEST_PANICKED, GUEST_PANIC_RUN);
+		return false;
+	case PANIC_ACTION_PAUSE:
+		emit_panic(vm, VM_EVENT_GUEST_PANICKED, GUEST_PANIC_PAUSE);
+		stop_in_state(vm, RUN_STATE_GUEST_PANICKED);
+		return false;
+	case PANIC_ACTION_SHUTDOWN:
+	case PANIC_ACTION_EXIT_FAILURE:
+		break;
+	}
+	emit_panic(vm, VM_EVENT_GUEST_PANICKED, GUEST_PANIC_POWEROFF);
+	shut_down(vm, SHUTDOWN_CAUSE_GUEST_PANIC,
+		  action == PANIC_ACTION_EXIT_FAILURE ? EXIT_FAILURE : EXIT_SUCCESS);
+	return true;
+}
+
 void vm_dispatch(struct vm *vm)
 {
 	struct error err;
@@ -439,12 +461,20 @@ void vm_dispatch(struct vm *vm)
 		park_all(vm);
 	posted = atomic_exchange(&vm->posted, 0);
 	if (posted & VM_REQUEST_INTERNAL_ERROR)
-		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
-	if (posted & VM_REQUEST_DEBUG_EXIT)
+		fail(vm);
+	if (posted & VM_REQUEST_CRASHLOADED)
+		emit_panic(vm, VM_EVENT_GUEST_CRASHLOADED, GUEST_PANIC_RUN);
+	/* Of several vCPUs that want different things, the one that has panicked knows best. */
+	if ((posted & VM_REQUEST_PANIC) && panic(vm))
+		return;
+	if (posted & VM_REQUEST_DEBUG_EXIT) {
 		shut_down(vm, SHUTDOWN_CAUSE_GUEST_SHUTDOWN, atomic_load(&vm->debug_exit_status));
-	else if (posted & VM_REQUEST_SHUTDOWN)
+	} else if (posted & VM_REQUEST_SHUTDOWN) {
 		shut_down(vm, SHUTDOWN_CAUSE_GUEST_SHUTDOWN, 0);
-	else if ((posted & VM_REQUEST_RESET) &&
-		 vm_system_reset(vm, SHUTDOWN_CAUSE_GUEST_RESET, &err) < 0)
-		log_error("%s", err.text);
+	} else if (posted & VM_REQUEST_RESET) {
+		if (vm_system_reset(vm, SHUTDOWN_CAUSE_GUEST_RESET, &err) < 0)
+			log_error("%s", err.text);
+	} else if (vm_is_running(vm)) {
+		send_on(vm);
+	}
 }

@@ -102,5 +102,6 @@ banner:	.asciz	"garbage\n"
 spared:	.word	0x64, 0x92              /* reset */
 	.word	0xf4, 0xf5, 0xf6, 0xf7  /* debug exit */
 	.word	0x604, 0x605            /* power */
+	.word	0x505                   /* panic */
 	.word	0xcf9                   /* reset, on a PC */
 spared_end:

@@ -83,11 +83,10 @@ def select(suite, words):
             yield test
 
 
-def main():
+def run(tests):
+    """Runs them, or says why it does not; returns the exit status."""
     # As an interrupt it unwinds the test, which ends what that has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    suite = unittest.defaultTestLoader.discover(HERE, "test_*.py", HERE)
-    tests = list(select(suite, sys.argv[1:]))
     result = Result()
     reason = vmond.why_not()
     if reason is None:
@@ -99,6 +98,11 @@ def main():
     if result.failed:
         return 1
     return 77 if result.skips and not result.passed else 0
+
+
+def main():
+    suite = unittest.defaultTestLoader.discover(HERE, "test_*.py", HERE)
+    return run(list(select(suite, sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class Guests(vmond.LiveTest):
             try:
                 self.assertIn(vmond.wait_until(
                     lambda: (s := m.qmp.status()) != "running" and s, "an end"),
-                    ("shutdown", "internal-error"))
+                    ("shutdown", "internal-error", "guest-panicked"))
             except (EOFError, BrokenPipeError):
                 # The debug exit port ends the process with the low bit set.
                 self.assertEqual(m.wait_exit() & 1, 1)

@@ -58,7 +58,7 @@ class Input(vmond.LiveTest):
                 ("--uuid", "--uuid", "12345"),
                 ("--monitor", "--monitor", "tcp:1234"),
                 ("--monitor", "--monitor", "unix:"),
-                ("--serial", "--serial", "pty"),
+                ("--serial", "--serial", "tty"),
                 ("--name", "--name", "a\nb"),
                 ("--paused", "--paused=maybe"),
                 ("--paused", "--paused", "--paused"),

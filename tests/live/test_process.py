@@ -35,7 +35,7 @@ class Process(vmond.LiveTest):
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii") as f:
                 return f.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):     # the latter if it goes meanwhile
             return False
 
     def kill(self, pid):
@@ -127,3 +127,17 @@ class Process(vmond.LiveTest):
             self.assertEqual(sum("kvm-vm" in n for n in names), 1)
             self.assertEqual(sum("kvm-vcpu" in n for n in names), 1)
             self.assertFalse([n for n in names if n.startswith(os.path.dirname(vmond.HERE))])
+
+    def test_pseudo_terminal(self):
+        with vmond.Machine("panic.bin", serial="pty") as m:
+            name = m.stderr()[len("vmond: --serial pty: "):-1]
+            self.assertEqual(m.stderr(), f"vmond: --serial pty: {name}\n")
+            for said in b"events 3\n", b"on\n":
+                fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
+                text = b""
+                while len(text) < len(said):
+                    text += os.read(fd, 64)
+                self.assertEqual(text, said)
+                os.write(fd, b"0")
+                os.close(fd)
+            self.assertEqual(m.qmp.status(), "running")

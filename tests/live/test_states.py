@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Run states and events, as QEMU has them."""
 
+import contextlib
 import signal
 
 import vmond
@@ -190,6 +191,95 @@ class States(vmond.LiveTest):
                 self.assertEqual(q.status(), "prelaunch")
                 q.command("cont")
                 self.assertEqual(q.event("RESUME"), None)
+
+    def test_failure_is_logged(self):
+        with vmond.Machine("internal-error.elf", typed=True) as m:
+            m.serial.wait("^internal-error$")
+            m.type("x")
+            self.assertEqual(m.qmp.event("STOP"), None)
+            regs = m.qmp.command("query-vcpu-state")[0]
+            self.assertRegex(m.stderr(), "error: vCPU 0: RIP=00000000d0000000 "
+                             f"RFLAGS={regs['regs']['rflags']:08x} "
+                             f"RSP={regs['regs']['rsp']:016x}")
+            self.assertRegex(m.stderr(), f"CR3={regs['sregs']['cr3']:016x}")
+            self.assertRegex(m.stderr(), "code at 0xd0000000: ")
+
+    def panic(self, *options, actions=None, digit="1"):
+        m = vmond.Machine("panic.bin", *options, typed=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(m)
+            if actions:
+                self.assertEqual(m.qmp.command("set-action", **actions), {})
+            m.serial.wait("^events 3$")
+            m.type(digit)
+            self.addCleanup(stack.pop_all().close)
+        return m
+
+    def test_panic(self):
+        ended = [("GUEST_PANICKED", {"action": "poweroff"}),
+                 ("SHUTDOWN", by_guest("guest-panic"))]
+        self.assert_ends(self.panic(), ended)
+        self.assert_ends(self.panic(actions={"panic": "exit-failure"}), ended, status=1)
+        self.assert_ends(self.panic("--no-shutdown", actions={"shutdown": "poweroff"}), ended)
+
+    def test_panic_and_stay(self):
+        for m in self.panic("--no-shutdown"), self.panic(actions={"panic": "pause"}), \
+                self.panic(actions={"shutdown": "pause"}):
+            q = m.qmp
+            self.assertEqual(q.event("GUEST_PANICKED"), {"action": "pause"})
+            self.assertEqual(q.event("STOP"), None)
+            self.assertEqual(q.command("query-status"),
+                             {"status": "guest-panicked", "running": False, "singlestep": False})
+            self.assertEqual(q.hmp("info status"), "VM status: paused (guest-panicked)\n")
+            self.assertNotIn("on\n", m.serial.text())
+            q.command("cont")
+            self.assertEqual(q.event("RESUME"), None)
+            self.assertEqual(q.status(), "running")
+            m.serial.wait("^on$")
+
+    def test_panic_is_a_shutdown(self):
+        m = self.panic("--no-shutdown", actions={"panic": "exit-failure"})
+        q = m.qmp
+        self.assertEqual(q.event("GUEST_PANICKED"), {"action": "poweroff"})
+        self.assertEqual(q.event("SHUTDOWN"), by_guest("guest-panic"))
+        self.assertEqual(q.event("STOP"), None)
+        self.assertEqual(q.status(), "shutdown")
+        self.assert_refused(q, MUST_RESET, "cont")
+
+    def test_panic_passed_over(self):
+        m = self.panic("--no-shutdown", actions={"panic": "none"})
+        m.serial.wait("^on$")
+        self.assertEqual(m.qmp.drain_events(), [("GUEST_PANICKED", {"action": "run"})])
+        m = self.panic(digit="2")
+        m.serial.wait("^on$")
+        self.assertEqual(m.qmp.drain_events(), [("GUEST_CRASHLOADED", {"action": "run"})])
+        m.type("4")                     # what is that?
+        m.serial.wait("^on$")
+        self.assertEqual(m.qmp.drain_events(), [])
+        self.assertEqual(m.qmp.status(), "running")
+
+    def test_set_action(self):
+        with vmond.Machine("reset.bin", typed=True) as m:
+            q = m.qmp
+            self.assertEqual(q.command("set-action"), {})
+            q.command("set-action", reboot="shutdown", shutdown="pause")
+            m.serial.wait("^reset$")
+            m.type("x")
+            self.assertEqual(q.event("SHUTDOWN"), by_guest("guest-reset"))
+            self.assertEqual(q.event("STOP"), None)
+            self.assertEqual(q.status(), "shutdown")
+            # The wrong one of two changes neither.
+            self.assert_refused(q, "Parameter 'panic' does not accept value 'run'",
+                                "set-action", reboot="reset", panic="run")
+            q.command("system_reset")
+            self.assertEqual(q.drain_events(), [("SHUTDOWN", host("host-qmp-system-reset"))])
+            q.command("set-action", reboot="reset")
+            q.command("system_reset")
+            self.assertEqual(q.event("RESET"), host("host-qmp-system-reset"))
+            q.command("cont")
+            m.serial.wait("^reset$")
+            m.type("x")
+            self.assertEqual(q.event("RESET"), by_guest("guest-reset"))
 
     def test_system_reset(self):
         with vmond.Machine("long.elf", cpus=4) as m:

@@ -119,7 +119,8 @@ enum fake_action {
 	FAKE_IN, FAKE_OUT, FAKE_MMIO_READ, FAKE_MMIO_WRITE,
 	FAKE_HLT,               /* halts in the kernel where there is an APIC, else exits */
 	FAKE_SHUTDOWN,          /* triple fault */
-	FAKE_INTERNAL_ERROR, FAKE_FAIL_ENTRY,
+	FAKE_INTERNAL_ERROR,    /* tells the instruction if it has a size: `data` */
+	FAKE_FAIL_ENTRY,
 	FAKE_EINTR,             /* EINTR though nobody sent a signal */
 	FAKE_EAGAIN,
 };

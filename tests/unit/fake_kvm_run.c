@@ -277,7 +277,13 @@ static int carry_out(struct fake_vcpu *v, const struct fake_step *step, const si
 	case FAKE_INTERNAL_ERROR:
 		v->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 		v->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-		v->run->internal.ndata = 0;
+		v->run->internal.ndata = step->size ? 4 : 0;
+		v->run->emulation_failure.flags =
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+		v->run->emulation_failure.insn_size = step->size;
+		memset(v->run->emulation_failure.insn_bytes, 0,
+		       sizeof(v->run->emulation_failure.insn_bytes));
+		memcpy(v->run->emulation_failure.insn_bytes, &step->data, sizeof(step->data));
 		return 0;
 	case FAKE_FAIL_ENTRY:
 		v->run->exit_reason = KVM_EXIT_FAIL_ENTRY;

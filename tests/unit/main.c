@@ -53,6 +53,8 @@ int main(void)
 	srunner_add_suite(runner, listener_suite());
 	srunner_add_suite(runner, boot_linux_suite());
 	srunner_add_suite(runner, acpi_suite());
+	srunner_add_suite(runner, chardev_pty_suite());
+	srunner_add_suite(runner, vm_actions_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

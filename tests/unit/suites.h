@@ -44,5 +44,7 @@ Suite *events_suite(void);
 Suite *listener_suite(void);
 Suite *boot_linux_suite(void);
 Suite *acpi_suite(void);
+Suite *chardev_pty_suite(void);
+Suite *vm_actions_suite(void);
 
 #endif

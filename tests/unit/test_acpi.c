@@ -305,7 +305,7 @@ START_TEST(test_dsdt)
 	ck_assert_uint_eq(machine.power_offs, 1);
 	ck_assert_uint_eq(u8(aml + 9), ACPI_PM_S5);
 
-	/* \_SB with the serial port and the clock, and nothing behind them. */
+	/* \_SB with the serial port, the clock and pvpanic, and nothing behind them. */
 	ck_assert_uint_eq(u8(scope), 0x10);
 	ck_assert_uint_eq(package_end(scope + 1), end);
 	assert_bytes(scope + 3, "\\_SB_", 5);
@@ -320,6 +320,12 @@ START_TEST(test_dsdt)
 	/* PNP0B00, ports 0x70 and 0x71, IRQ 8. */
 	assert_bytes(device + 3, "RTC_\10_HID\14\x41\xd0\x0b\0", 14);
 	assert_bytes(device + 26, "\x47\1\x70\0\x70\0\1\2\x22\0\1\x79\0", 13);
+	ck_assert_uint_eq(package_end(device + 2), device + 39);
+	device += 39;
+	assert_bytes(device, "\x5b\x82", 2);
+	/* QEMU0001, port 0x505. */
+	assert_bytes(device + 3, "PEVT\10_HID\15QEMU0001", 19);
+	assert_bytes(device + 31, "\x47\1\5\5\5\5\1\1\x79\0", 10);
 	ck_assert_uint_eq(package_end(device + 2), end);
 }
 END_TEST

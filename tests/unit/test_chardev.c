@@ -39,6 +39,8 @@ START_TEST(test_addresses)
 
 	ck_assert_int_eq(chardev_check_address("stdio", &err), 0);
 	ck_assert_int_eq(chardev_check_address("null", &err), 0);
+	ck_assert_int_eq(chardev_check_address("pty", &err), 0);
+	ck_assert_int_eq(chardev_check_address("pty:", &err), -1);
 	ck_assert_int_eq(chardev_check_address("file:a:b", &err), 0);
 	ck_assert_int_eq(chardev_check_address("nullx", &err), -1);
 	ck_assert_int_eq(chardev_check_address("", &err), -1);

@@ -9,6 +9,7 @@
 #include "vmm/dev/debug_exit.h"
 #include "vmm/dev/debugcon.h"
 #include "vmm/dev/i8042.h"
+#include "vmm/dev/pvpanic.h"
 
 #define NSEC    1000000000LL
 
@@ -17,7 +18,7 @@ static struct {
 	int64_t now;            /* what the clock shows, in ns */
 	char said[32];
 	size_t said_len;
-	unsigned int exits, resets, power_offs, sci_changes;
+	unsigned int exits, resets, power_offs, sci_changes, panics, crashes;
 	uint32_t exit_value;
 	bool sci;
 } world;
@@ -49,6 +50,18 @@ static void on_reset(void *opaque)
 	world.resets++;
 }
 
+static void on_panic(void *opaque)
+{
+	ck_assert_ptr_eq(opaque, &world);
+	world.panics++;
+}
+
+static void on_crash(void *opaque)
+{
+	ck_assert_ptr_eq(opaque, &world);
+	world.crashes++;
+}
+
 static void on_power_off(void *opaque)
 {
 	ck_assert_ptr_eq(opaque, &world);
@@ -68,10 +81,13 @@ static const struct debug_exit_config debug_exit_config = { on_exit_value, &worl
 static const struct i8042_config i8042_config = { on_reset, &world };
 static const struct acpi_pm_config pm_config = { on_sci, on_power_off, world_clock, &world };
 
+static const struct pvpanic_config pvpanic_config = { on_panic, on_crash, &world };
+
 static struct debugcon *debugcon;
 static struct debug_exit *debug_exit;
 static struct i8042 *i8042;
 static struct acpi_pm *pm;
+static struct pvpanic *pvpanic;
 
 static void setup(void)
 {
@@ -81,6 +97,7 @@ static void setup(void)
 	ck_assert_ptr_nonnull(debug_exit = debug_exit_new(&bus, &debug_exit_config, NULL));
 	ck_assert_ptr_nonnull(i8042 = i8042_new(&bus, &i8042_config, NULL));
 	ck_assert_ptr_nonnull(pm = acpi_pm_new(&bus, &pm_config, NULL));
+	ck_assert_ptr_nonnull(pvpanic = pvpanic_new(&bus, &pvpanic_config, NULL));
 }
 
 static void teardown(void)
@@ -89,6 +106,7 @@ static void teardown(void)
 	debug_exit_free(debug_exit);
 	i8042_free(i8042);
 	acpi_pm_free(pm);
+	pvpanic_free(pvpanic);
 	ck_assert_uint_eq(bus.nr_ranges, 0);
 	bus_destroy(&bus);
 }
@@ -139,6 +157,31 @@ START_TEST(debug_exit_port)
 	ck_assert_int_eq(debug_exit_status(0x10), 0x21);
 	ck_assert_int_eq(debug_exit_status(0x80), 1);
 	ck_assert_int_eq(debug_exit_status(UINT32_MAX), 0xff);
+}
+END_TEST
+
+START_TEST(pvpanic_port)
+{
+	static const struct {
+		uint8_t events;
+		unsigned int panics, crashes;
+	} cases[] = {
+		{ 0, 0, 0 }, { 1, 1, 0 }, { 2, 0, 1 }, { 3, 1, 0 }, { 4, 0, 0 }, { 0xff, 1, 0 },
+		{ 0xfe, 0, 1 }, { 0xfc, 0, 0 },
+	};
+
+	ck_assert_uint_eq(in(0x505), 3);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		world.panics = world.crashes = 0;
+		out(0x505, cases[i].events);
+		ck_assert_uint_eq(world.panics, cases[i].panics);
+		ck_assert_uint_eq(world.crashes, cases[i].crashes);
+	}
+	/* It is one port, and one byte. */
+	out(0x504, 1);
+	out(0x506, 1);
+	outw(0x505, 1);
+	ck_assert_uint_eq(world.panics, 0);
 }
 END_TEST
 
@@ -373,12 +416,13 @@ END_TEST
 /* Each device, when memory runs out or a port is taken at any point of its making. */
 START_TEST(creation_fails)
 {
-	static const uint16_t ports[] = { 0xe9, 0xf6, 0x60, 0x64, 0x92, 0x603, 0x605, 0x60b };
+	static const uint16_t ports[] = { 0xe9, 0xf6, 0x60, 0x64, 0x92, 0x603, 0x605, 0x60b,
+					  0x505 };
 	struct bus_device rival = { "rival", NULL, NULL, NULL };
 	struct error err;
 	unsigned int i, n;
 	struct bus other;
-	void *made[4];
+	void *made[5];
 
 	bus_init(&other, "I/O");
 	for (i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
@@ -387,13 +431,15 @@ START_TEST(creation_fails)
 		made[1] = debug_exit_new(&other, &debug_exit_config, &err);
 		made[2] = i8042_new(&other, &i8042_config, &err);
 		made[3] = acpi_pm_new(&other, &pm_config, &err);
+		made[4] = pvpanic_new(&other, &pvpanic_config, &err);
 		ck_assert_ptr_nonnull(strstr(err.text, "of rival"));
-		for (n = 0; n < 4; n++)
-			ck_assert_int_eq(!made[n], n == (unsigned int)"\0\1\2\2\2\3\3\3"[i]);
+		for (n = 0; n < 5; n++)
+			ck_assert_int_eq(!made[n], n == (unsigned int)"\0\1\2\2\2\3\3\3\4"[i]);
 		debugcon_free(made[0]);
 		debug_exit_free(made[1]);
 		i8042_free(made[2]);
 		acpi_pm_free(made[3]);
+		pvpanic_free(made[4]);
 		ck_assert_uint_eq(other.nr_ranges, 1);
 		bus_remove(&other, NULL);
 	}
@@ -405,11 +451,14 @@ START_TEST(creation_fails)
 		made[1] = debug_exit_new(&other, &debug_exit_config, &err);
 		made[2] = i8042_new(&other, &i8042_config, &err);
 		made[3] = acpi_pm_new(&other, &pm_config, &err);
-		ck_assert_int_eq(!made[0] + !made[1] + !made[2] + !made[3], alloc_has_failed());
+		made[4] = pvpanic_new(&other, &pvpanic_config, &err);
+		ck_assert_int_eq(!made[0] + !made[1] + !made[2] + !made[3] + !made[4],
+				 alloc_has_failed());
 		debugcon_free(made[0]);
 		debug_exit_free(made[1]);
 		i8042_free(made[2]);
 		acpi_pm_free(made[3]);
+		pvpanic_free(made[4]);
 		ck_assert_uint_eq(other.nr_ranges, 0);
 		bus_destroy(&other);
 		if (!alloc_has_failed())
@@ -417,8 +466,8 @@ START_TEST(creation_fails)
 		ck_assert_int_eq(err.code, ENOMEM);
 	}
 	alloc_fail_at(0);
-	/* Four devices and eight ranges. */
-	ck_assert_uint_eq(n, 13);
+	/* Five devices and nine ranges. */
+	ck_assert_uint_eq(n, 15);
 }
 END_TEST
 
@@ -430,6 +479,7 @@ Suite *devices_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, debug_console);
 	tcase_add_test(t, debug_exit_port);
+	tcase_add_test(t, pvpanic_port);
 	tcase_add_test(t, i8042_commands);
 	tcase_add_test(t, i8042_without_keyboard_and_mouse);
 	tcase_add_test(t, i8042_resets);

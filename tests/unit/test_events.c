@@ -62,6 +62,10 @@ START_TEST(test_vm_events)
 		{ { .type = VM_EVENT_SHUTDOWN, .cause = SHUTDOWN_CAUSE_HOST_QMP_QUIT },
 		  "\"event\": \"SHUTDOWN\", \"data\": {\"guest\": false, \"reason\": "
 		  "\"host-qmp-quit\"}}\r\n" },
+		{ { .type = VM_EVENT_GUEST_PANICKED, .action = GUEST_PANIC_POWEROFF },
+		  "\"event\": \"GUEST_PANICKED\", \"data\": {\"action\": \"poweroff\"}}\r\n" },
+		{ { .type = VM_EVENT_GUEST_CRASHLOADED, .action = GUEST_PANIC_RUN },
+		  "\"event\": \"GUEST_CRASHLOADED\", \"data\": {\"action\": \"run\"}}\r\n" },
 		{ { .type = VM_EVENT_EXIT, .exit_status = 1 }, "" },
 	};
 	struct wire wire;

@@ -316,8 +316,8 @@ START_TEST(creation_fails)
 		bus_destroy(&vm.pio);
 	}
 	ck_assert(!alloc_has_failed());
-	/* Itself, six devices, ten ranges. */
-	ck_assert_uint_eq(n, 18);
+	/* Itself, seven devices, eleven ranges. */
+	ck_assert_uint_eq(n, 20);
 	alloc_fail_at(0);
 	vm_devices_free(devices);
 	ck_assert_int_eq(bus_add(&vm.pio, 0x70, 1, &rival, NULL), 0);
@@ -330,7 +330,8 @@ START_TEST(creation_fails)
 }
 END_TEST
 
-static const uint16_t base[] = { 0x3f8, 0x60, 0x90, 0xe8, 0xf4, 0x600, 0x604, 0x608, 0x70 };
+static const uint16_t base[] = { 0x3f8, 0x60, 0x90, 0xe8, 0xf4, 0x600, 0x604, 0x608, 0x70,
+				 0x500 };
 #define NR_BASES        (sizeof(base) / sizeof(base[0]))
 
 /* A guest that means harm: any access, around the ports of one device most of the time. */
@@ -371,7 +372,7 @@ START_TEST(garbage)
 	ck_assert_uint_gt(seen.lines, 0);
 	ck_assert_uint_gt(seen.changes, 0);
 	ck_assert_uint_eq(vm.posted, VM_REQUEST_RESET | VM_REQUEST_SHUTDOWN |
-			  VM_REQUEST_DEBUG_EXIT);
+			  VM_REQUEST_DEBUG_EXIT | VM_REQUEST_PANIC | VM_REQUEST_CRASHLOADED);
 	vm_devices_reset(vm.devices);
 	read_all(after);
 	ck_assert_mem_eq(before, after, sizeof(after));

@@ -34,6 +34,7 @@ static const struct {
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
 	{ "quit", qmp_quit },
+	{ "set-action", qmp_set_action },
 	{ "set-vcpu-registers", qmp_set_vcpu_registers },
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
@@ -80,6 +81,8 @@ START_TEST(test_events)
 		{ QMP_EVENT_RESET, "RESET", true },
 		{ QMP_EVENT_SHUTDOWN, "SHUTDOWN", true },
 		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false },
+		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true },
+		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true },
 	};
 
 	ck_assert_uint_eq(QMP_EVENT_COUNT, COUNT(events));
@@ -198,6 +201,14 @@ static const struct {
 	  "Invalid parameter type for 'msrs', expected: boolean" },
 	{ "query-vcpu-state", "{'fpu': 'true'}",
 	  "Invalid parameter type for 'fpu', expected: boolean" },
+	{ "set-action", "{}", NULL },
+	{ "set-action", "{'reboot': 'reset', 'shutdown': 'poweroff', 'panic': 'none', "
+	  "'watchdog': 'inject-nmi'}", NULL },
+	{ "set-action", "{'reboot': 'pause'}", "Parameter 'reboot' does not accept value 'pause'" },
+	{ "set-action", "{'reboot': 'shutdown', 'panic': 'run'}",
+	  "Parameter 'panic' does not accept value 'run'" },
+	{ "set-action", "{'reboot': 1}", "Invalid parameter type for 'reboot', expected: string" },
+	{ "set-action", "{'foo': 1}", "Parameter 'foo' is unexpected" },
 	{ "set-vcpu-registers", "{'cpu-index': 0}", "Parameter 'registers' is missing" },
 	{ "set-vcpu-registers", "{'cpu-index': 0, 'registers': []}",
 	  "Invalid parameter type for 'registers', expected: object" },

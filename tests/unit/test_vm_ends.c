@@ -71,8 +71,8 @@ START_TEST(without_reboot_a_reset_is_the_end)
 {
 	const struct fake_step fault = { FAKE_SHUTDOWN, .address = 0 };
 
-	machine.vm->config.no_reboot = true;
-	machine.vm->config.no_shutdown = _i;
+	machine.vm->actions.reboot = REBOOT_ACTION_SHUTDOWN;
+	machine.vm->actions.shutdown = _i ? SHUTDOWN_ACTION_PAUSE : SHUTDOWN_ACTION_POWEROFF;
 	end_with(&fault);
 	ck_assert_str_eq(machine_events(), _i ? "RESUME SHUTDOWN(guest-reset) STOP" :
 						"RESUME SHUTDOWN(guest-reset) EXIT(0)");

@@ -15,7 +15,8 @@ static void note_event(void *opaque, const struct vm_event *event)
 	static const char *const names[] = {
 		[VM_EVENT_STOP] = "STOP", [VM_EVENT_RESUME] = "RESUME", [VM_EVENT_RESET] = "RESET",
 		[VM_EVENT_SHUTDOWN] = "SHUTDOWN", [VM_EVENT_POWERDOWN] = "POWERDOWN",
-		[VM_EVENT_EXIT] = "EXIT",
+		[VM_EVENT_GUEST_PANICKED] = "GUEST_PANICKED",
+		[VM_EVENT_GUEST_CRASHLOADED] = "GUEST_CRASHLOADED", [VM_EVENT_EXIT] = "EXIT",
 	};
 	size_t used = strlen(machine.events), room = sizeof(machine.events) - used;
 	const char *gap = used ? " " : "";
@@ -24,6 +25,9 @@ static void note_event(void *opaque, const struct vm_event *event)
 	if (event->type == VM_EVENT_RESET || event->type == VM_EVENT_SHUTDOWN)
 		snprintf(machine.events + used, room, "%s%s(%s)", gap, names[event->type],
 			 shutdown_cause_name(event->cause));
+	else if (event->type == VM_EVENT_GUEST_PANICKED || event->type == VM_EVENT_GUEST_CRASHLOADED)
+		snprintf(machine.events + used, room, "%s%s(%s)", gap, names[event->type],
+			 guest_panic_action_name(event->action));
 	else if (event->type == VM_EVENT_EXIT)
 		snprintf(machine.events + used, room, "%sEXIT(%d)", gap, event->exit_status);
 	else

@@ -154,14 +154,14 @@ struct madt_x2apic_nmi {
 #define FIRST_X2APIC_ID 255
 
 /*
- * The DSDT's program (ACPI chapter 20): sleep state S5, the serial port and the clock.  The power
- * button is part of the fixed hardware that the FADT describes.
+ * The DSDT's program (ACPI chapter 20): sleep state S5, the serial port, the clock and pvpanic.
+ * The power button is part of the fixed hardware that the FADT describes.
  */
 static const uint8_t dsdt_code[] = {
 	/* Name (_S5, Package (4) { 5, 5, 0, 0 }) */
 	0x08, '_', 'S', '5', '_', 0x12, 0x08, 4, 0x0a, 5, 0x0a, 5, 0x00, 0x00,
 	/* Scope (\_SB) */
-	0x10, 0x4b, 0x05, '\\', '_', 'S', 'B', '_',
+	0x10, 0x44, 0x08, '\\', '_', 'S', 'B', '_',
 	/* Device (COM1) */
 	0x5b, 0x82, 0x2b, 'C', 'O', 'M', '1',
 	/* Name (_HID, EisaId ("PNP0501")), Name (_UID, 1) */
@@ -177,6 +177,13 @@ static const uint8_t dsdt_code[] = {
 	/* Name (_CRS, ResourceTemplate () { IO (0x70, 2), IRQNoFlags () { 8 } }) */
 	0x08, '_', 'C', 'R', 'S', 0x11, 0x10, 0x0a, 0x0d,
 	0x47, 0x01, 0x70, 0x00, 0x70, 0x00, 0x01, 0x02, 0x22, 0x00, 0x01, 0x79, 0x00,
+	/* Device (PEVT) */
+	0x5b, 0x82, 0x27, 'P', 'E', 'V', 'T',
+	/* Name (_HID, "QEMU0001"): the name that Linux' pvpanic driver looks for */
+	0x08, '_', 'H', 'I', 'D', 0x0d, 'Q', 'E', 'M', 'U', '0', '0', '0', '1', 0x00,
+	/* Name (_CRS, ResourceTemplate () { IO (0x505, 1) }) */
+	0x08, '_', 'C', 'R', 'S', 0x11, 0x0d, 0x0a, 0x0a,
+	0x47, 0x01, 0x05, 0x05, 0x05, 0x05, 0x01, 0x01, 0x79, 0x00,
 };
 
 /* The area, and how far it is filled. */

@@ -12,6 +12,7 @@
 #include "vmm/dev/debug_exit.h"
 #include "vmm/dev/debugcon.h"
 #include "vmm/dev/i8042.h"
+#include "vmm/dev/pvpanic.h"
 #include "vmm/dev/rtc.h"
 #include "vmm/dev/serial.h"
 #include "vmm/log.h"
@@ -32,6 +33,7 @@ struct vm_devices {
 	struct i8042 *i8042;
 	struct acpi_pm *acpi_pm;
 	struct rtc *rtc;
+	struct pvpanic *pvpanic;
 
 	/* The debug console's unfinished line, and its lock. */
 	pthread_mutex_t console_lock;
@@ -171,6 +173,20 @@ static void guest_power_off(void *opaque)
 	vm_post(d->vm, VM_REQUEST_SHUTDOWN);
 }
 
+static void guest_panicked(void *opaque)
+{
+	struct vm_devices *d = opaque;
+
+	vm_post(d->vm, VM_REQUEST_PANIC);
+}
+
+static void guest_crashloaded(void *opaque)
+{
+	struct vm_devices *d = opaque;
+
+	vm_post(d->vm, VM_REQUEST_CRASHLOADED);
+}
+
 static void sci(void *opaque, bool level)
 {
 	struct vm_devices *d = opaque;
@@ -193,6 +209,7 @@ static int create_devices(struct vm_devices *d, struct error *err)
 	const struct debug_exit_config debug_exit = { guest_exit, d };
 	const struct i8042_config i8042 = { guest_reset, d };
 	const struct acpi_pm_config acpi_pm = { sci, guest_power_off, clock_monotonic, d };
+	const struct pvpanic_config pvpanic = { guest_panicked, guest_crashloaded, d };
 	const struct rtc_config rtc = {
 		.low_memory = memory->part[0].size,
 		.high_memory = memory->nr_parts > 1 ? memory->part[1].size : 0,
@@ -204,7 +221,8 @@ static int create_devices(struct vm_devices *d, struct error *err)
 	    !(d->debug_exit = debug_exit_new(pio, &debug_exit, err)) ||
 	    !(d->i8042 = i8042_new(pio, &i8042, err)) ||
 	    !(d->acpi_pm = acpi_pm_new(pio, &acpi_pm, err)) ||
-	    !(d->rtc = rtc_new(pio, &rtc, err)))
+	    !(d->rtc = rtc_new(pio, &rtc, err)) ||
+	    !(d->pvpanic = pvpanic_new(pio, &pvpanic, err)))
 		return -1;
 	return 0;
 }
@@ -231,6 +249,7 @@ void vm_devices_free(struct vm_devices *d)
 	if (!d)
 		return;
 	console_flush(d);
+	pvpanic_free(d->pvpanic);
 	rtc_free(d->rtc);
 	acpi_pm_free(d->acpi_pm);
 	i8042_free(d->i8042);
