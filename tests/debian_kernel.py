@@ -31,23 +31,39 @@ def _run(*command, cwd=None):
         raise Unavailable(f"{' '.join(command)}: {err.stderr.strip() or err}") from None
 
 
+def _download(directory):
+    """Unpacks the package into `directory`; the path of its bzImage."""
+    # It depends on the package of the current version, which has the kernel.
+    names = re.findall(r"Depends: (linux-image-[0-9]\S*)", _run("apt-cache", "depends", PACKAGE))
+    if not names:
+        raise Unavailable(f"no package {PACKAGE} is known")
+    _run("apt-get", "download", "-q", names[0], cwd=directory)
+    package = next(f for f in os.listdir(directory) if f.endswith(".deb"))
+    _run("dpkg", "-x", os.path.join(directory, package), directory)
+    boot = os.path.join(directory, "boot")
+    return next(os.path.join(boot, f) for f in os.listdir(boot) if f.startswith("vmlinuz-"))
+
+
+def _download_at_last(directory, say):
+    """As _download(); a fresh machine has no lists of packages, or old ones."""
+    try:
+        return _download(directory)
+    except Unavailable:
+        say("apt-get update")
+        _run(*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "update")
+        return _download(directory)
+
+
 def fetch(say=print):
     """The kernel, from the cache if it is there.  say() is told what takes time."""
     kernel = Kernel(os.path.join(CACHE, "vmlinuz"), os.path.join(CACHE, "vmlinux"))
     if os.path.isdir(CACHE):
         return kernel
     say(f"getting the kernel of the Debian package {PACKAGE}")
-    # It depends on the package of the current version, which has the kernel.
-    names = re.findall(r"Depends: (linux-image-[0-9]\S*)", _run("apt-cache", "depends", PACKAGE))
-    if not names:
-        raise Unavailable(f"no package {PACKAGE} is known: run apt-get update")
     os.makedirs(os.path.dirname(CACHE), exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         os.chmod(scratch, 0o755)        # apt downloads as a user of its own, if it is root
-        _run("apt-get", "download", "-q", names[0], cwd=scratch)
-        _run("dpkg", "-x", os.path.join(scratch, os.listdir(scratch)[0]), scratch)
-        boot = os.path.join(scratch, "boot")
-        image = next(os.path.join(boot, f) for f in os.listdir(boot) if f.startswith("vmlinuz-"))
+        image = _download_at_last(scratch, say)
         new = tempfile.mkdtemp(prefix="vmond-kernel-", dir=os.path.dirname(CACHE))
         try:
             os.chmod(new, 0o755)
