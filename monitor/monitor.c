@@ -117,13 +117,3 @@ void monitor_write_version(struct json_writer *w, const char *name)
 	json_write_string(w, "package", "vmond-" PACKAGE_VERSION);
 	json_write_object_end(w);
 }
-
-int monitor_client_cpu(const struct monitor_client *client)
-{
-	return client->cpu;
-}
-
-void monitor_client_set_cpu(struct monitor_client *client, int index)
-{
-	client->cpu = index;
-}

@@ -62,8 +62,4 @@ void monitor_quit(struct monitor *monitor);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 
-/* The vCPU that a client's HMP commands look at; `cpu N` sets it. */
-int monitor_client_cpu(const struct monitor_client *client);
-void monitor_client_set_cpu(struct monitor_client *client, int index);
-
 #endif

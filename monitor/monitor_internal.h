@@ -64,7 +64,6 @@ struct monitor_client {
 	bool negotiated;                        /* qmp_capabilities has succeeded */
 	bool executing;                         /* freed only afterwards */
 	bool broken;                            /* memory ran out: closed at the next occasion */
-	int cpu;                                /* what monitor_client_cpu() returns */
 
 	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
 	struct event *readable;

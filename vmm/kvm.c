@@ -73,11 +73,6 @@ enum kvm_request_class kvm_request_class(enum kvm_request request)
 	return requests[request].class;
 }
 
-unsigned long kvm_request_number(enum kvm_request request)
-{
-	return requests[request].number;
-}
-
 int kvm_ioctl(struct kvm_handle *h, enum kvm_request request, void *arg)
 {
 	atomic_fetch_add_explicit(&h->count[request], 1, memory_order_relaxed);
@@ -187,7 +182,6 @@ static int check_caps(struct kvm *kvm, struct error *err)
 		caps->max_vcpus = check(kvm, KVM_CAP_NR_VCPUS);
 	if (!caps->max_vcpus)
 		caps->max_vcpus = 4;            /* what api.rst 4.5 says to assume */
-	caps->nr_memslots = check(kvm, KVM_CAP_NR_MEMSLOTS);
 	caps->sync_regs = check(kvm, KVM_CAP_SYNC_REGS) &
 			  (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS);
 	caps->xsave_size = check(kvm, KVM_CAP_XSAVE2);

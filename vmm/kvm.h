@@ -71,15 +71,13 @@ enum kvm_request {
 	KVM_REQ_COUNT
 };
 
-/* "KVM_SET_REGS"; the class; the number to give to ioctl(). */
+/* "KVM_SET_REGS", and its class. */
 const char *kvm_request_name(enum kvm_request request);
 enum kvm_request_class kvm_request_class(enum kvm_request request);
-unsigned long kvm_request_number(enum kvm_request request);
 
 /* What the host's KVM offers.  Filled once by kvm_open(), constant afterwards. */
 struct kvm_caps {
 	unsigned int max_vcpus;         /* KVM_CAP_MAX_VCPUS */
-	unsigned int nr_memslots;
 	unsigned int sync_regs;         /* mask of KVM_SYNC_X86_*, 0 where the run page has none */
 	size_t run_size;                /* of the run page, in bytes */
 	size_t xsave_size;              /* what KVM_GET_XSAVE2 fills, >= 4096; 0 without XSAVE2 */

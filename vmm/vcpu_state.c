@@ -156,13 +156,18 @@ int vcpu_state_fetch(struct vcpu_state *s, uint32_t mask, struct error *err)
 	return 0;
 }
 
-static int edit(struct vcpu_state *s, enum vcpu_substate sub, struct error *err)
+/* Before an edit: an INIT that the kernel has yet to accept could fall on top of it. */
+static int fetch_for_edit(struct vcpu_state *s, enum vcpu_substate sub, struct error *err)
 {
-	/* Before an INIT that the kernel has yet to accept can fall on top of the edit. */
 	if (!(substate_bit(sub) & SURVIVES_INIT) && vcpu_state_offers(s, SUBSTATE_MP_STATE) &&
 	    fetch(s, SUBSTATE_MP_STATE, err) < 0)
 		return -1;
-	if (fetch(s, sub, err) < 0)
+	return fetch(s, sub, err);
+}
+
+static int edit(struct vcpu_state *s, enum vcpu_substate sub, struct error *err)
+{
+	if (fetch_for_edit(s, sub, err) < 0)
 		return -1;
 	s->dirty |= substate_bit(sub);
 	return 0;
@@ -293,9 +298,8 @@ int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t va
 {
 	uint64_t old;
 
-	if (vcpu_state_offers(s, SUBSTATE_MP_STATE) && fetch(s, SUBSTATE_MP_STATE, err) < 0)
-		return -1;
-	if (vcpu_state_msr(s, position, &old, err) < 0)
+	if (fetch_for_edit(s, SUBSTATE_MSRS, err) < 0 ||
+	    vcpu_state_msr(s, position, &old, err) < 0)
 		return -1;
 	s->msr_value[position] = value;
 	s->msr_dirty[position] = true;

@@ -344,9 +344,8 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 	}
 	if (was_running)
 		go(vm);
-	else if (vm->state != RUN_STATE_INMIGRATE && vm->state != RUN_STATE_FINISH_MIGRATE) {
+	else if (vm->state != RUN_STATE_INMIGRATE && vm->state != RUN_STATE_FINISH_MIGRATE)
 		enter_state(vm, RUN_STATE_PRELAUNCH);
-	}
 	emit(vm, (struct vm_event) { .type = VM_EVENT_RESET, .cause = cause });
 	return 0;
 }
