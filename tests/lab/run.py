@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Runs the tests of whole Linux guests in the lab: one line each, and the count at the end.
 
-usage: run.py [WORD]...            only tests whose name contains one of the words
-       run.py --inside [WORD]...   what the former runs in the lab; on a machine with VMX or SVM
-                                   it can be run without, see FILES in test_linux.py
+usage: run.py [WORD]...                 only tests whose name contains one of the words
+       run.py --inside PART [WORD]...   what the former runs in the lab (see PARTS)
 
-VMOND and GUESTS in the environment say where things are, as for the live tests.  Exit status 0 if
+The lab has one processor, so there are two at a time, each with a part of the tests.  Where this
+machine's own KVM has hardware virtualisation, the tests are run on it as well.  VMOND and GUESTS in the environment say where things are, as for the live tests.  Exit status 0 if
 nothing failed, 1 if something did, 77 if everything was skipped.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -34,8 +36,15 @@ SECONDS, PATIENCE = 1200, 150
 # The largest guest has 5 GiB, of which it touches little.
 MEMORY = 6144
 # What is worth seeing again on a KVM that does not emulate the guest's instructions.
+# What is run side by side: "boots" is about as long as all the rest.
+PARTS = {"boots": lambda test: ".Boots." in test.id(),
+         "others": lambda test: ".Boots." not in test.id(),
+         "all": lambda test: True}
 LIVE = ["test_real_mode", "test_multiboot", "test_pvh", "test_long_mode", "test_memory_map",
         "test_what_is_seen"]
+
+
+COUNTS = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
 
 
 def skip(reason):
@@ -45,16 +54,21 @@ def skip(reason):
 
 
 def make_files(directory):
-    """What the tests need: kernels, their symbols, and the first file system."""
-    kernel = debian_kernel.fetch(lambda text: print(text, flush=True))
-    os.symlink(kernel.bzimage, os.path.join(directory, "vmlinuz"))
-    os.symlink(kernel.vmlinux, os.path.join(directory, "vmlinux"))
-    with open(kernel.vmlinux, "rb") as f:
-        table = kallsyms.symbols(f.read())
-    with open(os.path.join(directory, "symbols"), "w", encoding="utf-8") as f:
-        f.writelines(f"{address:x} {kind} {name}\n" for address, kind, name in table
-                     if kind in "tT")
-    subprocess.run([os.path.join(HERE, "initrd"), os.path.join(directory, "initrd")], check=True)
+    """What the tests need: kernels, their symbols, and the first file system (see linux.py)."""
+    for name, package in ("cloud", debian_kernel.CLOUD), ("generic", debian_kernel.GENERIC):
+        kernel = debian_kernel.fetch(lambda text: print(text, flush=True), package)
+        here = os.path.join(directory, name)
+        os.mkdir(here)
+        os.symlink(kernel.bzimage, os.path.join(here, "vmlinuz"))
+        os.symlink(kernel.vmlinux, os.path.join(here, "vmlinux"))
+        with open(kernel.vmlinux, "rb") as f:
+            table = kallsyms.symbols(f.read())
+        with open(os.path.join(here, "symbols"), "w", encoding="utf-8") as f:
+            f.writelines(f"{address:x} {kind} {name}\n" for address, kind, name in table
+                         if kind in "tTwW")
+        modules = [word for path in kernel.modules for word in ("-m", path)]
+        subprocess.run([os.path.join(HERE, "initrd"), *modules, os.path.join(here, "initrd")],
+                       check=True)
 
 
 def outside(words):
@@ -74,25 +88,76 @@ def outside(words):
             make_files(directory)
         except debian_kernel.Unavailable as err:
             return skip(err)
-        return subprocess.run(
-            [LAB, "-c", "1", "-m", str(MEMORY), "-t", str(SECONDS), "--", "env",
-             f"VMOND={vmond.PROGRAM}", f"GUESTS={vmond.GUESTS}", f"FILES={directory}",
-             f"VMOND_TEST_TIMEOUT={PATIENCE}", sys.executable, os.path.abspath(__file__),
-             "--inside", *words], check=False).returncode
+        inside = ["env", f"VMOND={vmond.PROGRAM}", f"GUESTS={vmond.GUESTS}", f"FILES={directory}",
+                  f"VMOND_TEST_TIMEOUT={PATIENCE}", sys.executable, os.path.abspath(__file__),
+                  "--inside"]
+        lab = [LAB, "-m", str(MEMORY), "-t", str(SECONDS), "--"]
+        parts = ("all",) if words else ("boots", "others")
+        runs = [Part([*lab, *inside, part, *words]) for part in parts]
+        if hardware_virtualisation():
+            for part in runs:
+                part.join()
+            print("the same on this machine's KVM:", flush=True)
+            runs.append(Part([*inside, "all", *words]))
+        return total(runs)
 
 
-def inside(words):
+def hardware_virtualisation():
+    """Whether a whole kernel can run on this machine's own KVM."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        flags = re.search(r"^flags\s*:(.*)$", f.read(), re.M)
+    return (vmond.why_not() is None and flags is not None
+            and not {"vmx", "svm"}.isdisjoint(flags[1].split()))
+
+
+class Part(threading.Thread):
+    """Runs a command, prints what it prints line by line, and keeps the counts it ends with."""
+
+    def __init__(self, command):
+        super().__init__()
+        self.counts, self.process = None, subprocess.Popen(command, stdout=subprocess.PIPE,
+                                                           text=True, errors="replace")
+        self.start()
+
+    def run(self):
+        for line in self.process.stdout:
+            counts = COUNTS.fullmatch(line.strip())
+            if counts:
+                self.counts = [int(n) for n in counts.groups()]
+            else:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        self.process.wait()
+
+
+def total(runs):
+    try:
+        for part in runs:
+            part.join()
+    finally:
+        for part in runs:
+            part.process.terminate()    # it is over, unless we have been interrupted
+            part.process.wait()
+    # A lab that has not come to the end of its tests has said why.
+    passed, failed, skipped = map(sum, zip(*[part.counts or (0, 1, 0) for part in runs]))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    if failed:
+        return 1
+    return NOT_HERE if skipped and not passed else 0
+
+
+def inside(part, words):
     loader = unittest.defaultTestLoader
     tests = list(live.select(loader.discover(HERE, "test_*.py", HERE), words))
     tests += [test for test in live.select(loader.discover(live.HERE, "test_*.py", live.HERE), LIVE)
               if not words or any(word in test.id() for word in words)]
-    return live.run(tests)
+    return live.run([test for test in tests if PARTS[part](test)])
 
 
 def main():
     words = sys.argv[1:]
     if words[:1] == ["--inside"]:
-        return inside(words[1:])
+        return inside(words[1], words[2:])
     return outside(words)
 
 
