@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/cpuid.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static unsigned int at_most(unsigned int value, unsigned int max)
 	return value < max ? value : max;
 }
 
-static void set_topology(struct kvm_cpuid_entry2 *e, unsigned int nr_vcpus)
+static void adapt(struct kvm_cpuid_entry2 *e, unsigned int nr_vcpus)
 {
 	switch (e->function) {
 	case 1:
@@ -61,6 +62,12 @@ static void set_topology(struct kvm_cpuid_entry2 *e, unsigned int nr_vcpus)
 		}
 		e->ecx |= e->index & 0xff;
 		break;
+	case 0x80000002:
+	case 0x80000003:
+	case 0x80000004:
+		/* The processor's name, which KVM leaves out (arch/x86/kvm/cpuid.c). */
+		__cpuid(e->function, e->eax, e->ebx, e->ecx, e->edx);
+		break;
 	case 0x80000008:
 		/* APIC id size and number of cores less one; 0 cores is how Intel leaves it. */
 		if (e->ecx)
@@ -91,7 +98,7 @@ struct kvm_cpuid2 *cpuid_new(const struct kvm *kvm, unsigned int nr_vcpus, struc
 	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 
-		set_topology(e, nr_vcpus);
+		adapt(e, nr_vcpus);
 		/* The in-kernel LAPIC has it where KVM says so; the supported table leaves it out. */
 		if (e->function == 1 && kvm->caps.tsc_deadline_timer)
 			e->ecx |= LEAF1_ECX_TSC_DEADLINE;
