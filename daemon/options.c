@@ -30,6 +30,17 @@ const struct option_spec option_specs[] = {
 	  FIELD(serial), option_check_serial },
 	{ "paused", OPTION_FLAG, NULL, "do not start the vCPUs; a client says cont",
 	  FIELD(paused), NULL },
+	{ "incoming", OPTION_STRING, "URI|defer",
+	  "start with state that comes from there",
+	  FIELD(incoming), option_check_file },
+	{ "clone", OPTION_STRING, "FILE", "start from a snapshot, whose memory is mapped",
+	  FIELD(clone), option_check_file },
+	{ "generation-id", OPTION_STRING, "UUID|auto",
+	  "tell the guest that it is a new one; auto: random",
+	  FIELD(generation_id), option_check_generation_id },
+	{ "allow-missing-features", OPTION_FLAG, NULL,
+	  "start with state that this processor is short of",
+	  FIELD(allow_missing_features), NULL },
 	{ "no-shutdown", OPTION_FLAG, NULL, "keep the machine when its guest shuts down",
 	  FIELD(no_shutdown), NULL },
 	{ "no-reboot", OPTION_FLAG, NULL, "shut down when the guest asks for a reset",
@@ -119,6 +130,10 @@ static enum options_result check_together(const struct options *options, struct 
 		error_set(err, EINVAL, "--append: needs --kernel");
 	else if (!options->kernel && options->initrd.count)
 		error_set(err, EINVAL, "--initrd: needs --kernel");
+	else if (options->clone && options->incoming)
+		error_set(err, EINVAL, "--clone: not possible with --incoming");
+	else if (options->allow_missing_features && !options->clone && !options->incoming)
+		error_set(err, EINVAL, "--allow-missing-features: needs --clone or --incoming");
 	else if (options->daemonize && options->serial && strcmp(options->serial, "stdio") == 0)
 		error_set(err, EINVAL, "--serial stdio: not possible with --daemonize");
 	else

@@ -28,10 +28,13 @@ struct options {
 	struct option_list initrd;
 	struct option_list monitor;     /* "unix:PATH[,pretty=on]" */
 	char *serial;                   /* an address for chardev_new(); NULL for the default */
+	char *incoming;                 /* a URI, or "defer"; NULL for none */
+	char *clone;                    /* NULL for none */
+	char *generation_id;            /* as uuid, or "auto"; NULL for none */
 	char *pidfile;                  /* NULL for none */
 	char *config;                   /* NULL for none */
 	enum log_level log_level;
-	bool paused, no_shutdown, no_reboot, daemonize;
+	bool paused, no_shutdown, no_reboot, daemonize, allow_missing_features;
 };
 
 enum options_result {

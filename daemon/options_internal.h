@@ -44,6 +44,7 @@ int option_set(struct options *options, const struct option_spec *spec, const ch
 int option_check_file(char *value, struct error *err);
 int option_check_name(char *value, struct error *err);
 int option_check_uuid(char *value, struct error *err);
+int option_check_generation_id(char *value, struct error *err);
 int option_check_monitor(char *value, struct error *err);
 int option_check_serial(char *value, struct error *err);
 

@@ -187,6 +187,15 @@ int option_check_uuid(char *value, struct error *err)
 	return 0;
 }
 
+int option_check_generation_id(char *value, struct error *err)
+{
+	if (strcmp(value, "auto") == 0)
+		return 0;
+	if (option_check_uuid(value, NULL) < 0)
+		return error_set(err, EINVAL, "must be auto, or have the form of a UUID");
+	return 0;
+}
+
 int option_check_monitor(char *value, struct error *err)
 {
 	if (strncmp(value, "unix:", 5) != 0 || !value[5] || value[5] == ',')

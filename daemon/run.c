@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "daemon/logging.h"
 #include "daemon/pidfile.h"
 #include "monitor/monitor.h"
+#include "vmm/clone.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
 
@@ -37,7 +39,9 @@ struct run {
 	struct kvm kvm;
 	bool kvm_is_open;
 	struct vm *vm;
-	struct monitor *monitor;        /* NULL without --monitor */
+	struct clone *clone;            /* while it starts; else NULL */
+	uint8_t generation_id[16];
+	struct monitor *monitor;        /* NULL without --monitor and --incoming */
 	struct pidfile pidfile;
 	bool ended;
 	int exit_status;                /* once ended */
@@ -233,10 +237,37 @@ static void announce_pty(const struct chardev *chardev)
 		fprintf(stderr, "vmond: --serial pty: %s\n", name);
 }
 
+/* As a GUID is in memory: the first three fields are little endian (RFC 4122 has them big). */
+static void read_guid(const char *text, uint8_t id[16])
+{
+	static const uint8_t place[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+	for (unsigned int i = 0; i < 16; i++, text += 2) {
+		char byte[3];
+
+		if (*text == '-')
+			text++;
+		memcpy(byte, text, 2);
+		byte[2] = '\0';
+		id[place[i]] = strtoul(byte, NULL, 16);
+	}
+}
+
+static int choose_generation_id(struct run *run, struct error *err)
+{
+	const char *text = run->options->generation_id;
+
+	if (strcmp(text, "auto") != 0)
+		read_guid(text, run->generation_id);
+	else if (getrandom(run->generation_id, sizeof(run->generation_id), 0) < 0)
+		return error_errno(err, errno, "--generation-id auto");
+	return 0;
+}
+
 static int create_vm(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
-	const struct vm_config config = {
+	struct vm_config config = {
 		.cpus = options->cpus,
 		.memory = options->memory,
 		.boot = {
@@ -251,6 +282,11 @@ static int create_vm(struct run *run, struct error *err)
 			.shutdown = options->no_shutdown ? SHUTDOWN_ACTION_PAUSE :
 							   SHUTDOWN_ACTION_POWEROFF,
 		},
+		.generation_id = options->generation_id ? run->generation_id : NULL,
+		.incoming = options->incoming != NULL,
+		.incoming_defer = options->incoming && strcmp(options->incoming, "defer") == 0,
+		.start_running = !options->paused,
+		.force_cpuid = options->allow_missing_features,
 	};
 	const struct vm_callbacks callbacks = {
 		.event = on_vm_event,
@@ -260,7 +296,32 @@ static int create_vm(struct run *run, struct error *err)
 		.opaque = run,
 	};
 
+	if (options->generation_id && choose_generation_id(run, err) < 0)
+		return -1;
+	if (options->clone) {
+		run->clone = clone_open(options->clone, &config, err);
+		if (!run->clone)
+			return -1;
+	}
 	return vm_create(&run->vm, &run->kvm, &config, &callbacks, err);
+}
+
+/* The machine runs, or gets its state, or waits for what it has been told to wait for. */
+static int set_going(struct run *run, struct error *err)
+{
+	const char *incoming = run->options->incoming;
+
+	if (run->clone) {
+		int rc = vm_clone(run->vm, run->clone, err);
+
+		clone_close(run->clone);
+		run->clone = NULL;
+		return rc;
+	}
+	if (incoming)
+		return strcmp(incoming, "defer") == 0 ? 0 :
+		       monitor_migrate_incoming(run->monitor, incoming, err);
+	return run->options->paused ? 0 : vm_cont(run->vm, err);
 }
 
 static int open_monitors(struct run *run, struct error *err)
@@ -276,7 +337,7 @@ static int open_monitors(struct run *run, struct error *err)
 	};
 	unsigned int i;
 
-	if (!addresses->count)
+	if (!addresses->count && !run->options->incoming)
 		return 0;
 	run->monitor = monitor_new(&config, err);
 	if (!run->monitor)
@@ -317,7 +378,7 @@ static int start(struct run *run, struct error *err)
 		return -1;
 	announce_pty(run->chardev);
 	prefer_event_loop();
-	if (!options->paused && vm_cont(run->vm, err) < 0)
+	if (set_going(run, err) < 0)
 		return -1;
 	if (options->daemonize) {
 		if (daemonize_ready(err) < 0)
@@ -333,6 +394,7 @@ static void finish(struct run *run)
 	pidfile_remove(&run->pidfile);
 	monitor_free(run->monitor);
 	vm_destroy(run->vm);
+	clone_close(run->clone);
 	chardev_free(run->chardev);
 	if (run->kvm_is_open)
 		kvm_close(&run->kvm);

@@ -96,14 +96,34 @@ static void take_rest(struct monitor_client *client)
 		json_parser_end(client->parser);
 }
 
+/*
+ * Descriptors wait for the command that takes them.  What is left over from commands that have been
+ * carried out is not for the next one; as long as commands wait, nobody can tell whose it is.
+ */
+static void take_descriptors(struct monitor_client *client, const struct msghdr *msg)
+{
+	if (!client->queued)
+		fd_queue_clear(&client->received);
+	if (fd_queue_receive(&client->received, msg) || client->lost_fds)
+		return;
+	client->lost_fds = true;
+	log_warning("a monitor client has passed more file descriptors than can be taken; "
+		    "the last ones are closed");
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *opaque)
 {
 	struct monitor_client *client = opaque;
 	struct monitor *monitor = client->monitor;
 	struct iovec iov = { monitor->input, sizeof(monitor->input) };
-	/* Without room for control messages, descriptors that are passed to us are closed. */
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t len = recvmsg(fd, &msg, 0);
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(FD_QUEUE_MAX * sizeof(int))];
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t len = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 
 	(void)what;
 	if (len < 0) {
@@ -111,6 +131,8 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 			client_close(client, NULL);
 		return;
 	}
+	if (msg.msg_controllen || (msg.msg_flags & MSG_CTRUNC))
+		take_descriptors(client, &msg);
 	if (len)
 		take_input(client, monitor->input, (size_t)len);
 	else
@@ -303,6 +325,10 @@ void client_close(struct monitor_client *client, const char *why)
 		free(request.error);
 	}
 	drop_rest(client);
+	fd_queue_clear(&client->received);
+	fd_names_clear(&client->names);
+	if (TAILQ_EMPTY(&monitor->clients))
+		fdsets_clear(&monitor->fdsets);
 	json_parser_free(client->parser);
 	if (client->readable)
 		event_free(client->readable);

@@ -6,6 +6,7 @@
 #include "vmm/vm.h"
 
 struct monitor;
+struct monitor_client;
 
 /*
  * The human monitor: one line in, text out.  Output and error texts are QEMU's where QEMU has the
@@ -14,7 +15,8 @@ struct monitor;
  * Threads: the event loop's.
  */
 struct hmp {
-	struct monitor *monitor;        /* for name, uuid and quit; NULL in unit tests */
+	struct monitor *monitor;        /* what is not the machine's; NULL in unit tests */
+	struct monitor_client *client;  /* whose line it is, for its descriptors; as above */
 	struct vm *vm;
 	int cpu;                        /* the current vCPU; `cpu N` changes it */
 	struct text *out;

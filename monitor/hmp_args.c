@@ -88,20 +88,49 @@ static int parse_number(struct hmp *hmp, const struct hmp_command *command, cons
 	return 0;
 }
 
-/* -1 for a wrong option, 0 for none, 1 for the one there is. */
-static int parse_all(struct hmp *hmp, const struct hmp_command *command, const char **p,
-		     struct hmp_args *args)
+bool hmp_has_flag(const struct hmp_args *args, char letter)
 {
-	const char *s = hmp_skip_spaces(*p);
+	return args->flags >> (letter - 'a') & 1;
+}
 
-	if (*s != '-')
-		return 0;
-	if (s[1] != 'a') {
-		text_printf(hmp->out, "%s: unsupported option -%.1s\n", command->names, s + 1);
+static bool takes_flag(const struct hmp_command *command, char letter)
+{
+	for (unsigned int i = 0; i < HMP_ARGS_MAX; i++)
+		if (command->args[i] == HMP_FLAG(letter))
+			return letter >= 'a' && letter <= 'z';
+	return false;
+}
+
+/* All that there are, in any order. */
+static int parse_flags(struct hmp *hmp, const struct hmp_command *command, const char **p,
+		       struct hmp_args *args)
+{
+	const char *s;
+
+	for (s = hmp_skip_spaces(*p); *s == '-'; s = hmp_skip_spaces(*p)) {
+		if (!takes_flag(command, s[1])) {
+			text_printf(hmp->out, "%s: unsupported option -%.1s\n", command->names,
+				    s + 1);
+			return -1;
+		}
+		args->flags |= 1u << (s[1] - 'a');
+		*p = s + 2;
+	}
+	return 0;
+}
+
+static int parse_on_off(struct hmp *hmp, const char **p, struct hmp_args *args)
+{
+	const char *s = hmp_skip_spaces(*p), *end = s;
+
+	while (isalpha((unsigned char)*end))
+		end++;
+	args->on = end - s == 2 && memcmp(s, "on", 2) == 0;
+	if (!args->on && !(end - s == 3 && memcmp(s, "off", 3) == 0)) {
+		text_printf(hmp->out, "Expected 'on' or 'off'\n");
 		return -1;
 	}
-	args->all = true;
-	*p = s + 2;
+	*p = end;
 	return 0;
 }
 
@@ -152,8 +181,6 @@ static int parse_arg(struct hmp *hmp, const struct hmp_command *command, enum hm
 		break;
 	case HMP_ARG_FORMAT:
 		return parse_format(hmp, p, args);
-	case HMP_ARG_ALL:
-		return parse_all(hmp, command, p, args);
 	case HMP_ARG_INDEX_OPTIONAL:
 		if (!*hmp_skip_spaces(*p))
 			break;
@@ -167,14 +194,21 @@ static int parse_arg(struct hmp *hmp, const struct hmp_command *command, enum hm
 	case HMP_ARG_NUMBER:
 		return parse_number(hmp, command, p, false, &args->number[args->nr_numbers++]);
 	case HMP_ARG_STRING:
-		if (hmp_parse_string(hmp, p, args->string, sizeof(args->string)) == 0)
+	case HMP_ARG_WORD:
+		if (arg == HMP_ARG_STRING ?
+		    hmp_parse_string(hmp, p, args->string, sizeof(args->string)) == 0 :
+		    hmp_parse_string(hmp, p, args->word, sizeof(args->word)) == 0)
 			break;
 		text_printf(hmp->out, "%s: string expected\n", command->names);
 		return -1;
+	case HMP_ARG_ON_OFF:
+		return parse_on_off(hmp, p, args);
 	case HMP_ARG_REST:
 		args->rest = *p;
 		*p += strlen(*p);
 		break;
+	default:
+		return parse_flags(hmp, command, p, args);
 	}
 	return 0;
 }

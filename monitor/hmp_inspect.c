@@ -108,7 +108,7 @@ out:
 
 void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args)
 {
-	if (args->all)
+	if (hmp_has_flag(args, 'a'))
 		print_registers(hmp, -1);
 	else if (!args->has_index)
 		print_registers(hmp, hmp->cpu);

@@ -14,28 +14,35 @@
 enum hmp_arg {
 	HMP_ARG_NONE,           /* ends the list */
 	HMP_ARG_FORMAT,         /* "/8xb", right behind the command's name; optional */
-	HMP_ARG_ALL,            /* "-a"; optional */
 	HMP_ARG_INDEX,          /* an expression of 32 bits */
 	HMP_ARG_INDEX_OPTIONAL,
 	HMP_ARG_NUMBER,         /* an expression of 64 bits */
 	HMP_ARG_STRING,         /* a word, or "a quoted string" */
+	HMP_ARG_WORD,           /* the same, short: a name or a value */
+	HMP_ARG_ON_OFF,         /* "on" or "off" */
 	HMP_ARG_REST,           /* the rest of the line, whatever it is */
+	HMP_ARG_FLAG,           /* HMP_FLAG('a'): "-a", optional */
 };
+#define HMP_FLAG(letter)        ((enum hmp_arg)(HMP_ARG_FLAG + (letter)))
 
-#define HMP_ARGS_MAX    4
+#define HMP_ARGS_MAX    5
 
 struct hmp_args {
 	char format;            /* o, x, u, d, c or i */
 	unsigned long count;
 	unsigned int size;      /* of an item, in bytes */
-	bool all;
+	uint32_t flags;         /* bit 0: -a */
 	bool has_index;
 	uint32_t index;
 	unsigned int nr_numbers;
 	uint64_t number[HMP_ARGS_MAX];
 	char string[PATH_MAX];
+	char word[256];
+	bool on;
 	const char *rest;
 };
+
+bool hmp_has_flag(const struct hmp_args *args, char letter);
 
 struct hmp_command {
 	const char *names;                      /* "stop|s"; NULL ends a table */
@@ -107,6 +114,19 @@ void hmp_info_lapic(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_mem(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_tlb(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_migrate.c */
+void hmp_migrate(struct hmp *hmp, const struct hmp_args *args);
+void hmp_migrate_cancel(struct hmp *hmp, const struct hmp_args *args);
+void hmp_migrate_incoming(struct hmp *hmp, const struct hmp_args *args);
+void hmp_migrate_set_capability(struct hmp *hmp, const struct hmp_args *args);
+void hmp_migrate_set_parameter(struct hmp *hmp, const struct hmp_args *args);
+void hmp_snapshot_save(struct hmp *hmp, const struct hmp_args *args);
+void hmp_getfd(struct hmp *hmp, const struct hmp_args *args);
+void hmp_closefd(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_migrate(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_migrate_capabilities(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_migrate_parameters(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_mtree.c */
 void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);

@@ -54,6 +54,8 @@ struct monitor *monitor_new(const struct monitor_config *config, struct error *e
 	TAILQ_INIT(&monitor->clients);
 	TAILQ_INIT(&monitor->ready);
 	TAILQ_INIT(&monitor->flush);
+	fdsets_init(&monitor->fdsets);
+	migrate_init(&monitor->migrate, config->base, config->vm, &monitor->fdsets);
 	monitor->turn = evtimer_new(config->base, on_turn, monitor);
 	if (!monitor->turn || !monitor->config.uuid || (config->name && !monitor->config.name))
 		goto fail;
@@ -76,6 +78,7 @@ void monitor_free(struct monitor *monitor)
 		listener_free(listener);
 	while ((client = TAILQ_FIRST(&monitor->clients)))
 		client_finish(client);
+	migrate_free(&monitor->migrate);
 	monitor_free_events(monitor);
 	if (monitor->turn)
 		event_free(monitor->turn);
@@ -104,6 +107,11 @@ void monitor_quit(struct monitor *monitor)
 {
 	if (monitor->config.quit)
 		monitor->config.quit(monitor->config.opaque);
+}
+
+int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err)
+{
+	return migrate_in(&monitor->migrate, NULL, uri, err);
 }
 
 void monitor_write_version(struct json_writer *w, const char *name)

@@ -51,8 +51,15 @@ int monitor_add_client(struct monitor *monitor, int fd, bool pretty, struct erro
  */
 void monitor_emit(struct monitor *monitor, enum qmp_event event, const char *data);
 
-/* vm_callbacks.event in terms of QMP: STOP, RESUME, RESET, SHUTDOWN, POWERDOWN. */
+/* vm_callbacks.event in terms of QMP: STOP, RESUME, RESET, SHUTDOWN, POWERDOWN, MIGRATION. */
 void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
+
+/*
+ * What migrate-incoming does, for --incoming URI: the machine takes what comes from there.  The
+ * transfer has begun, or somebody is being waited for, when it returns; on error nothing has
+ * happened.  fd:N is a descriptor that the process was started with.
+ */
+int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
 /* For command handlers. */
 struct vm *monitor_vm(const struct monitor *monitor);

@@ -9,7 +9,9 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "monitor/descriptors.h"
 #include "monitor/json.h"
+#include "monitor/migrate.h"
 #include "monitor/monitor.h"
 #include "monitor/unix_socket.h"
 
@@ -75,6 +77,9 @@ struct monitor_client {
 	struct request queue[QUEUE_LENGTH];     /* a ring */
 	size_t queue_first, queued;
 	size_t queue_bytes;                     /* parsed since the queue was empty */
+	struct fd_queue received;               /* descriptors that came with the input */
+	bool lost_fds;                          /* some of them were, and it was logged */
+	struct fd_names names;                  /* of getfd */
 
 	/* Output. */
 	struct event *writable;
@@ -112,6 +117,8 @@ struct monitor {
 	/* Timer of length 0: once per turn of the loop, while `ready` or `flush` holds anyone. */
 	struct event *turn;
 	struct event_limit limit[QMP_EVENT_COUNT];
+	struct fdsets fdsets;                   /* closed when the last client goes */
+	struct migrate migrate;
 	struct json_writer writer;              /* for the message at hand; kept for its buffer */
 	char input[INPUT_SIZE];
 };

@@ -216,7 +216,12 @@ int qmp_human_monitor_command(struct qmp_call *call)
 	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
 	struct vm *vm = monitor_vm(call->monitor);
 	struct text out = { 0 };
-	struct hmp hmp = { .monitor = call->monitor, .vm = vm, .out = &out };
+	struct hmp hmp = {
+		.monitor = call->monitor,
+		.client = call->client,
+		.vm = vm,
+		.out = &out,
+	};
 	int rc;
 
 	if (cpu && (cpu->integer < 0 || cpu->integer >= (int64_t)vm->nr_vcpus))

@@ -9,8 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define KVM_DEVICE "/dev/kvm"
+#define PREEMPTION_TIMER "/sys/module/kvm_intel/parameters/preemption_timer"
 
 /* More than any kernel reports; a list that does not fit into this is refused, not grown for ever. */
 #define KVM_LIST_MAX 65536
@@ -45,12 +47,34 @@ static int system_close(void *ctx, int fd)
 	return close(fd);
 }
 
+static uint64_t system_read_tsc(void *ctx)
+{
+	(void)ctx;
+	return __rdtsc();
+}
+
+static bool system_timer_needs_guest(void *ctx)
+{
+	int fd = open(PREEMPTION_TIMER, O_RDONLY | O_CLOEXEC);
+	char answer = 'Y';
+
+	(void)ctx;
+	if (fd < 0)
+		return errno != ENOENT;         /* there is no kvm_intel */
+	if (read(fd, &answer, 1) != 1)
+		answer = 'Y';
+	close(fd);
+	return answer != 'N' && answer != '0';
+}
+
 const struct kvm_ops kvm_ops_system = {
 	.open = system_open,
 	.ioctl = system_ioctl,
 	.mmap = system_mmap,
 	.munmap = system_munmap,
 	.close = system_close,
+	.read_tsc = system_read_tsc,
+	.timer_needs_guest = system_timer_needs_guest,
 };
 
 static const struct {
@@ -182,6 +206,7 @@ static int check_caps(struct kvm *kvm, struct error *err)
 		caps->max_vcpus = check(kvm, KVM_CAP_NR_VCPUS);
 	if (!caps->max_vcpus)
 		caps->max_vcpus = 4;            /* what api.rst 4.5 says to assume */
+	caps->x2apic_api = check(kvm, KVM_CAP_X2APIC_API);
 	caps->sync_regs = check(kvm, KVM_CAP_SYNC_REGS) &
 			  (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS);
 	caps->xsave_size = check(kvm, KVM_CAP_XSAVE2);
@@ -205,6 +230,7 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->exception_payload = check(kvm, KVM_CAP_EXCEPTION_PAYLOAD);
 	caps->triple_fault_event = check(kvm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
+	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
 	caps->mce_banks = check(kvm, KVM_CAP_MCE);
 	if (caps->mce_banks > 10)
 		caps->mce_banks = 10;

@@ -25,6 +25,10 @@ struct kvm_ops {
 	void *(*mmap)(void *ctx, size_t length, int prot, int flags, int fd, off_t offset);
 	int (*munmap)(void *ctx, void *addr, size_t length);
 	int (*close)(void *ctx, int fd);
+	/* The host's time stamp counter, which guest TSCs are offsets to. */
+	uint64_t (*read_tsc)(void *ctx);
+	/* See kvm_timer_needs_guest(). */
+	bool (*timer_needs_guest)(void *ctx);
 };
 
 extern const struct kvm_ops kvm_ops_system;
@@ -51,7 +55,7 @@ enum kvm_request_class {
 	X(ENABLE_CAP, OTHER) X(SET_TSS_ADDR, OTHER) X(SET_IDENTITY_MAP_ADDR, OTHER) \
 	X(CREATE_IRQCHIP, OTHER) X(CREATE_PIT2, OTHER) X(SET_USER_MEMORY_REGION, OTHER) \
 	X(SET_BOOT_CPU_ID, OTHER) X(CREATE_VCPU, OTHER) X(IRQ_LINE, OTHER) X(NMI, OTHER) \
-	X(X86_SETUP_MCE, OTHER) \
+	X(X86_SETUP_MCE, OTHER) X(SET_SIGNAL_MASK, OTHER) \
 	X(GET_CLOCK, GET) X(SET_CLOCK, POLICY) X(GET_PIT2, GET) X(SET_PIT2, POLICY) \
 	X(GET_IRQCHIP, GET) X(SET_IRQCHIP, SET) X(KVMCLOCK_CTRL, POLICY) \
 	X(RUN, RUN) \
@@ -62,7 +66,7 @@ enum kvm_request_class {
 	X(GET_FPU, GET) X(SET_FPU, SET) X(GET_LAPIC, GET) X(SET_LAPIC, SET) \
 	X(GET_MSRS, GET) X(SET_MSRS, SET) X(GET_VCPU_EVENTS, GET) X(SET_VCPU_EVENTS, SET) \
 	X(GET_MP_STATE, GET) X(SET_MP_STATE, SET) X(GET_DEBUGREGS, GET) X(SET_DEBUGREGS, SET) \
-	X(SET_GUEST_DEBUG, SET)
+	X(SET_GUEST_DEBUG, SET) X(GET_DEVICE_ATTR, GET) X(SET_DEVICE_ATTR, SET)
 
 enum kvm_request {
 #define X(name, class) KVM_REQ_##name,
@@ -78,6 +82,7 @@ enum kvm_request_class kvm_request_class(enum kvm_request request);
 /* What the host's KVM offers.  Filled once by kvm_open(), constant afterwards. */
 struct kvm_caps {
 	unsigned int max_vcpus;         /* KVM_CAP_MAX_VCPUS */
+	unsigned int x2apic_api;        /* mask of KVM_X2APIC_API_*, 0 where there is no such thing */
 	unsigned int sync_regs;         /* mask of KVM_SYNC_X86_*, 0 where the run page has none */
 	size_t run_size;                /* of the run page, in bytes */
 	size_t xsave_size;              /* what KVM_GET_XSAVE2 fills, >= 4096; 0 without XSAVE2 */
@@ -85,6 +90,7 @@ struct kvm_caps {
 	bool xsave, xcrs, vcpu_events, debugregs, mp_state, sregs2, tsc_control, get_tsc_khz;
 	bool adjust_clock, kvmclock_ctrl, pit2, pit_state2, tss_addr, identity_map, user_nmi;
 	bool set_guest_debug, exception_payload, triple_fault_event, tsc_deadline_timer;
+	bool vcpu_attributes;           /* KVM_VCPU_TSC_OFFSET among them */
 	unsigned int mce_banks;         /* banks a vCPU gets: 10 as real processors have, 0 without MCE */
 };
 
@@ -133,6 +139,22 @@ int kvm_call(struct kvm_handle *h, enum kvm_request request, void *arg, struct e
 static inline void *kvm_int_arg(unsigned long value)
 {
 	return (void *)(uintptr_t)value;
+}
+
+/* The host's time stamp counter, through the seam.  Any thread. */
+static inline uint64_t kvm_host_tsc(const struct kvm *kvm)
+{
+	return kvm->ops->read_tsc(kvm->ops_ctx);
+}
+
+/*
+ * Whether KVM leaves the APIC timer to a timer of the processor that runs only while the guest does,
+ * as KVM on VMX may: then, of a vCPU that is not halted, one that has run out does not expire before
+ * the guest is entered.  True when that can not be found out.  Not fast.
+ */
+static inline bool kvm_timer_needs_guest(const struct kvm *kvm)
+{
+	return kvm->ops->timer_needs_guest(kvm->ops_ctx);
 }
 
 /* Adopts a descriptor that KVM_CREATE_VM or KVM_CREATE_VCPU returned; closes it again. */

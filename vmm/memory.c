@@ -2,11 +2,13 @@
 #include "vmm/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #define MEMORY_PAGE     4096ULL
 #define MEMORY_MIN      (1ULL << 20)
@@ -163,11 +165,56 @@ int memory_init(struct memory *m, uint64_t size, struct error *err)
 	return 0;
 }
 
+static void forget_file(struct memory *m)
+{
+	if (m->from_file)
+		close(m->file);
+	m->from_file = false;
+}
+
 void memory_destroy(struct memory *m)
 {
+	forget_file(m);
 	if (m->host)
 		munmap(m->host, m->size);
 	memset(m, 0, sizeof(*m));
+}
+
+int memory_clear(struct memory *m, struct error *err)
+{
+	void *host = mmap(m->host, m->size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (host == MAP_FAILED)
+		return refused(m->size, err);
+	forget_file(m);
+	if (madvise(m->host, m->size, MADV_DONTFORK) == -1)
+		return error_errno(err, errno, "cannot set up guest memory");
+	return 0;
+}
+
+/* The parts are one behind the other on the host, too, so that one mapping has them all. */
+int memory_map_file(struct memory *m, int fd, uint64_t offset, struct error *err)
+{
+	int file = fcntl(fd, F_DUPFD_CLOEXEC, 0), saved;
+	void *host;
+
+	if (file == -1)
+		return error_errno(err, errno, "cannot map guest memory");
+	host = mmap(m->host, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file,
+		    (off_t)offset);
+	if (host == MAP_FAILED || madvise(m->host, m->size, MADV_DONTFORK) == -1) {
+		saved = errno;
+		close(file);
+		/* MAP_FIXED may have taken away what was there before it failed. */
+		memory_clear(m, NULL);
+		return error_errno(err, saved, "cannot map guest memory");
+	}
+	forget_file(m);
+	m->from_file = true;
+	m->file = file;
+	m->file_offset = offset;
+	return 0;
 }
 
 /* The part that gpa lies in, or whose end it is. */

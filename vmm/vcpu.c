@@ -2,7 +2,6 @@
 #include "vmm/vcpu.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/log.h"
+#include "vmm/vcpu_internal.h"
 #include "vmm/vm.h"
 
 /* Whatever the system's signals mean to the process, none of them is this one. */
@@ -82,132 +82,6 @@ static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
 	__atomic_store_n(&vcpu->run->immediate_exit, value, __ATOMIC_SEQ_CST);
 }
 
-/* What follows an exit. */
-enum after_exit {
-	ENTER_AGAIN,
-	HOLD,           /* the owner has been asked for something and decides */
-};
-
-static enum after_exit handle_io(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	const struct bus *bus = &vcpu->vm->pio;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	unsigned int size = run->io.size;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-		if (run->io.direction == KVM_EXIT_IO_IN) {
-			uint64_t value = bus_read(bus, run->io.port, size);
-
-			memcpy(data, &value, size);
-		} else {
-			uint64_t value = 0;
-
-			memcpy(&value, data, size);
-			bus_write(bus, run->io.port, value, size);
-		}
-	}
-	return ENTER_AGAIN;
-}
-
-static enum after_exit handle_mmio(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	const struct bus *bus = &vcpu->vm->mmio;
-	uint64_t value = 0;
-
-	if (run->mmio.is_write) {
-		memcpy(&value, run->mmio.data, run->mmio.len);
-		bus_write(bus, run->mmio.phys_addr, value, run->mmio.len);
-	} else {
-		value = bus_read(bus, run->mmio.phys_addr, run->mmio.len);
-		memcpy(run->mmio.data, &value, run->mmio.len);
-	}
-	return ENTER_AGAIN;
-}
-
-static enum after_exit handle_system_event(struct vcpu *vcpu)
-{
-	switch (vcpu->run->system_event.type) {
-	case KVM_SYSTEM_EVENT_SHUTDOWN:
-		vm_post(vcpu->vm, VM_REQUEST_SHUTDOWN);
-		return HOLD;
-	case KVM_SYSTEM_EVENT_RESET:
-		vm_post(vcpu->vm, VM_REQUEST_RESET);
-		return HOLD;
-	default:
-		log_warning("vCPU %d: unknown system event %" PRIu32 " is passed over", vcpu->index,
-			    vcpu->run->system_event.type);
-		return ENTER_AGAIN;
-	}
-}
-
-static void note_internal_error(struct vcpu *vcpu)
-{
-	const struct kvm_run *run = vcpu->run;
-
-	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-		log_error("vCPU %d: KVM internal error, suberror %" PRIu32, vcpu->index,
-			  run->internal.suberror);
-		return;
-	}
-	log_error("vCPU %d: KVM can not emulate the instruction", vcpu->index);
-	/* data[0] has the flags, and the bytes with their number begin in data[1]. */
-	if (run->internal.ndata < 4 ||
-	    !(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
-		return;
-	vcpu->failed_insn_len = run->emulation_failure.insn_size;
-	if (vcpu->failed_insn_len > VCPU_INSN_MAX)
-		vcpu->failed_insn_len = VCPU_INSN_MAX;
-	memcpy(vcpu->failed_insn, run->emulation_failure.insn_bytes, vcpu->failed_insn_len);
-}
-
-static enum after_exit fail(struct vcpu *vcpu)
-{
-	vcpu->failed = true;
-	vm_post(vcpu->vm, VM_REQUEST_INTERNAL_ERROR);
-	return HOLD;
-}
-
-static enum after_exit fail_run(struct vcpu *vcpu)
-{
-	log_error("vCPU %d: KVM_RUN: %s", vcpu->index, strerror(errno));
-	return fail(vcpu);
-}
-
-static enum after_exit handle_exit(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		return handle_io(vcpu);
-	case KVM_EXIT_MMIO:
-		return handle_mmio(vcpu);
-	case KVM_EXIT_INTR:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		return ENTER_AGAIN;
-	case KVM_EXIT_SHUTDOWN:
-		log_info("vCPU %d: triple fault", vcpu->index);
-		vm_post(vcpu->vm, VM_REQUEST_RESET);
-		return HOLD;
-	case KVM_EXIT_SYSTEM_EVENT:
-		return handle_system_event(vcpu);
-	case KVM_EXIT_INTERNAL_ERROR:
-		note_internal_error(vcpu);
-		return fail(vcpu);
-	case KVM_EXIT_FAIL_ENTRY:
-		log_error("vCPU %d: the processor refuses to enter the guest, hardware reason 0x%llx",
-			  vcpu->index,
-			  (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-		return fail(vcpu);
-	default:
-		log_error("vCPU %d: KVM_RUN returned with exit reason %" PRIu32 ", which vmond does "
-			  "not know", vcpu->index, run->exit_reason);
-		return fail(vcpu);
-	}
-}
-
 /*
  * Finishes the I/O that the last exit left behind: re-entering with immediate_exit completes the
  * instruction without running the guest (api.rst, section 5).  An instruction may take several
@@ -230,19 +104,72 @@ static void commit_io(struct vcpu *vcpu)
 			if (errno == EINTR)
 				vcpu->handed_over = sync;
 			else
-				fail_run(vcpu);
+				vcpu_fail_run(vcpu);
 			break;
 		}
-		if (handle_exit(vcpu) == HOLD)
+		if (vcpu_handle_exit(vcpu) == HOLD)
 			break;
 	}
 	vcpu->run->kvm_valid_regs = 0;
+}
+
+/* Which signals are blocked inside KVM_RUN: api.rst 4.22.  The set is the kernel's, not libc's. */
+static int set_kvm_signal_mask(struct vcpu *vcpu, uint64_t blocked)
+{
+	union {
+		struct kvm_signal_mask mask;
+		uint8_t room[sizeof(struct kvm_signal_mask) + sizeof(blocked)];
+	} arg;
+
+	memset(&arg, 0, sizeof(arg));
+	arg.mask.len = sizeof(blocked);
+	memcpy(arg.mask.sigset, &blocked, sizeof(blocked));
+	return kvm_ioctl(&vcpu->kvm, KVM_REQ_SET_SIGNAL_MASK, &arg);
+}
+
+/*
+ * The signal is blocked here and not inside KVM_RUN, so that the kernel finds it pending before
+ * every entry into the guest, whatever it does before (vcpu_run() in x86.c).  It stays pending and
+ * is taken away at the end.  That it really is there is checked, for else the guest would run.
+ */
+static void settle(struct vcpu *vcpu)
+{
+	const struct timespec at_once = { .tv_sec = 0 };
+	sigset_t kick, old, pending;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, &old);
+	if (pthread_kill(pthread_self(), KICK_SIGNAL) == 0 && sigpending(&pending) == 0 &&
+	    sigismember(&pending, KICK_SIGNAL) == 1 &&
+	    set_kvm_signal_mask(vcpu, ~(UINT64_C(1) << (KICK_SIGNAL - 1))) == 0) {
+		set_immediate_exit(vcpu, 0);
+		for (;;) {
+			if (kvm_ioctl(&vcpu->kvm, KVM_REQ_RUN, NULL) < 0) {
+				if (errno != EINTR && errno != EAGAIN)
+					vcpu_fail_run(vcpu);
+				break;
+			}
+			if (vcpu_handle_exit(vcpu) == HOLD)
+				break;
+		}
+		kvm_ioctl(&vcpu->kvm, KVM_REQ_SET_SIGNAL_MASK, NULL);
+	} else {
+		log_warning("vCPU %d can not settle: an APIC timer that has just expired may be "
+			    "lost in a snapshot", vcpu->index);
+	}
+	while (sigtimedwait(&kick, NULL, &at_once) >= 0)
+		;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void park(struct vcpu *vcpu, uint32_t command)
 {
 	struct vm *vm = vcpu->vm;
 
+	if (vcpu->settle)
+		settle(vcpu);
+	vcpu->settle = false;
 	commit_io(vcpu);
 	if (atomic_fetch_sub(&vm->nr_awaited, 1) == 1)
 		futex_wake(&vm->nr_awaited, 1);
@@ -260,7 +187,7 @@ static enum after_exit enter(struct vcpu *vcpu)
 	if (!atomic_load_explicit(&vcpu->has_run, memory_order_relaxed))
 		atomic_store_explicit(&vcpu->has_run, true, memory_order_relaxed);
 	if (kvm_ioctl(&vcpu->kvm, KVM_REQ_RUN, NULL) == 0)
-		return handle_exit(vcpu);
+		return vcpu_handle_exit(vcpu);
 	switch (errno) {
 	case EINTR:
 		return ENTER_AGAIN;
@@ -268,7 +195,7 @@ static enum after_exit enter(struct vcpu *vcpu)
 		/* A processor that waited for its INIT has got it (kvm_arch_vcpu_ioctl_run). */
 		return ENTER_AGAIN;
 	default:
-		return fail_run(vcpu);
+		return vcpu_fail_run(vcpu);
 	}
 }
 
@@ -408,6 +335,18 @@ void vcpu_kick(struct vcpu *vcpu)
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
+void vcpu_settle(struct vcpu *vcpu)
+{
+	if (!vcpu->parked || !atomic_load_explicit(&vcpu->has_run, memory_order_relaxed))
+		return;
+	vcpu_state_settled(&vcpu->state);
+	vcpu->parked = false;
+	vcpu->settle = true;
+	atomic_fetch_add(&vcpu->vm->nr_awaited, 1);
+	give_command(vcpu, VCPU_PARK);
+	commands_given(vcpu->vm);
+}
+
 static void adopt_parked(struct vm *vm)
 {
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
@@ -450,6 +389,7 @@ void vcpus_go(struct vm *vm)
 		if (!vm->vcpu[i].parked)
 			continue;
 		vm->vcpu[i].parked = false;
+		memset(&vm->vcpu[i].frozen, 0, sizeof(vm->vcpu[i].frozen));
 		give_command(&vm->vcpu[i], VCPU_RUN);
 	}
 	commands_given(vm);

@@ -13,6 +13,18 @@
 
 struct vm;
 
+/*
+ * What the kernel moves on while the vCPU is parked, as a snapshot has it: of the stop, or the
+ * first snapshot after it.  Each holds until the vCPU goes, or somebody sets that state, which the
+ * counts of SETs tell.
+ */
+struct vcpu_frozen {
+	bool timer_known, tsc_known;
+	uint64_t timer_sets, tsc_sets;
+	uint32_t timer_initial, timer_count;    /* of the APIC timer: registers 0x380 and 0x390 */
+	uint64_t tsc;                           /* the guest's */
+};
+
 /* The longest instruction there is: Intel SDM vol. 2A, 2.3.11. */
 #define VCPU_INSN_MAX 15
 
@@ -40,11 +52,14 @@ struct vcpu {
 	bool parked;                    /* seen to have parked since it was last told to run */
 	bool thread_started;
 	uint64_t gets_at_stop[SUBSTATE_COUNT], sets_at_stop[SUBSTATE_COUNT];
+	struct vcpu_frozen frozen;
 
 	/* Shared between the two. */
 	_Atomic uint32_t command;       /* sequence number << 2 | enum vcpu_command */
 	_Atomic pid_t tid;              /* 0 until the thread runs */
 	_Atomic bool has_run;           /* KVM_RUN may have entered the guest */
+	/* Written by the owner before it gives the command to park anew. */
+	bool settle;
 	/* Written by the vCPU before it reports itself parked. */
 	uint64_t handed_over;           /* KVM_SYNC_X86_* mask of what the run page holds */
 	bool failed;                    /* KVM can not go on with it; the owner has yet to look */
@@ -74,6 +89,16 @@ void vcpu_kick(struct vcpu *vcpu);
 void vcpus_await(struct vm *vm);
 /* As vcpus_await(), for a while only; false when some have not parked yet.  Below one second. */
 bool vcpus_await_briefly(struct vm *vm, long nanoseconds);
+
+/*
+ * Lets a parked vCPU settle: it goes through KVM_RUN once, with a signal pending, so that the guest
+ * is not entered, but what the kernel has put off until the next entry is done.  Above all an APIC
+ * timer that has expired gets its interrupt into the IRR, which until then nothing tells of
+ * (KVM_GET_LAPIC shows a timer that has run out, be it yesterday or just now).  vcpus_await() must
+ * follow; everything is to be fetched anew then.  Does nothing to a vCPU that has never run.
+ * Owner's thread.
+ */
+void vcpu_settle(struct vcpu *vcpu);
 
 /*
  * Sends all parked vCPUs on.  The caller has called vcpu_state_before_run() on each with success.

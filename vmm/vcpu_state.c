@@ -29,6 +29,7 @@ static const struct {
 	[SUBSTATE_XCRS] = { "xcrs", VCPU_LEVEL_RUNTIME },
 	[SUBSTATE_XSAVE] = { "xsave", VCPU_LEVEL_RUNTIME },
 	[SUBSTATE_LAPIC] = { "lapic", VCPU_LEVEL_RESET },
+	[SUBSTATE_TSC_OFFSET] = { "tsc-offset", VCPU_LEVEL_FULL },
 	[SUBSTATE_MSRS] = { "msrs", VCPU_LEVEL_RUNTIME },
 	[SUBSTATE_EVENTS] = { "events", VCPU_LEVEL_RUNTIME },
 	[SUBSTATE_LATCHED_EVENTS] = { "latched-events", VCPU_LEVEL_RESET },
@@ -40,13 +41,14 @@ static const struct {
 static const enum vcpu_substate reading_order[SUBSTATE_COUNT] = {
 	SUBSTATE_MP_STATE, SUBSTATE_EVENTS, SUBSTATE_LATCHED_EVENTS, SUBSTATE_REGS, SUBSTATE_SREGS,
 	SUBSTATE_XSAVE, SUBSTATE_XCRS, SUBSTATE_DEBUGREGS, SUBSTATE_LAPIC, SUBSTATE_MSRS,
-	SUBSTATE_FEATURE_CONTROL, SUBSTATE_NESTED, SUBSTATE_TSC_KHZ, SUBSTATE_CPUID,
-	SUBSTATE_GUEST_DEBUG,
+	SUBSTATE_FEATURE_CONTROL, SUBSTATE_NESTED, SUBSTATE_TSC_KHZ, SUBSTATE_TSC_OFFSET,
+	SUBSTATE_CPUID, SUBSTATE_GUEST_DEBUG,
 };
 
 /* What INIT or SIPI does not touch. */
 #define SURVIVES_INIT (substate_bit(SUBSTATE_CPUID) | substate_bit(SUBSTATE_TSC_KHZ) |             \
-		       substate_bit(SUBSTATE_GUEST_DEBUG) | substate_bit(SUBSTATE_MP_STATE))
+		       substate_bit(SUBSTATE_TSC_OFFSET) | substate_bit(SUBSTATE_GUEST_DEBUG) |    \
+		       substate_bit(SUBSTATE_MP_STATE))
 
 const char *vcpu_substate_name(enum vcpu_substate sub)
 {
@@ -193,6 +195,7 @@ ACCESSORS(struct kvm_sregs2, sregs, SREGS, &s->sregs)
 ACCESSORS(struct kvm_nested_state, nested, NESTED, s->nested)
 ACCESSORS(struct kvm_xcrs, xcrs, XCRS, &s->xcrs)
 ACCESSORS(struct kvm_lapic_state, lapic, LAPIC, s->lapic)
+ACCESSORS(uint64_t, tsc_offset, TSC_OFFSET, &s->tsc_offset)
 ACCESSORS(struct kvm_vcpu_events, events, EVENTS, &s->events)
 ACCESSORS(struct vcpu_latched_events, latched_events, LATCHED_EVENTS, &s->latched)
 ACCESSORS(struct kvm_mp_state, mp_state, MP_STATE, &s->mp_state)
@@ -326,6 +329,20 @@ int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *from, s
 	return 0;
 }
 
+int vcpu_state_replace(struct vcpu_state *s, uint32_t mask, struct error *err)
+{
+	mask &= s->offered;
+	if (substates_allocate(s, mask, err) < 0)
+		return -1;
+	for (int sub = 0; sub < SUBSTATE_COUNT; sub++)
+		if (mask & substate_bit((enum vcpu_substate)sub))
+			substate_clear(s, (enum vcpu_substate)sub);
+	s->fetched |= mask;
+	/* Of MSRs only those are dirty which the caller goes on to edit. */
+	s->dirty |= mask & ~substate_bit(SUBSTATE_MSRS);
+	return 0;
+}
+
 static int write_one(struct vcpu_state *s, enum vcpu_substate sub, enum vcpu_level level,
 		     struct error *err)
 {
@@ -398,6 +415,7 @@ int vcpu_state_after_init(struct vcpu_state *s, struct error *err)
 
 int vcpu_state_after_load(struct vcpu_state *s, struct error *err)
 {
+	s->loaded = true;
 	return write_back(s, VCPU_LEVEL_FULL, err);
 }
 
@@ -444,6 +462,11 @@ void vcpu_state_parked(struct vcpu_state *s, const struct kvm_sync_regs *page, u
 		taken |= substate_bit(SUBSTATE_LATCHED_EVENTS);
 	}
 	s->fetched |= taken & s->offered;
+}
+
+void vcpu_state_settled(struct vcpu_state *s)
+{
+	forget(s, ~substate_bit(SUBSTATE_GUEST_DEBUG));
 }
 
 void vcpu_state_refresh(struct vcpu_state *s)

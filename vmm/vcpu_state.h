@@ -34,6 +34,7 @@ enum vcpu_substate {
 	SUBSTATE_XCRS,
 	SUBSTATE_XSAVE,
 	SUBSTATE_LAPIC,
+	SUBSTATE_TSC_OFFSET,            /* guest TSC less the host's; written instead of the MSR */
 	SUBSTATE_MSRS,
 	SUBSTATE_EVENTS,
 	SUBSTATE_LATCHED_EVENTS,        /* NMI pending and SIPI vector, which travel in VCPU_EVENTS */
@@ -80,6 +81,7 @@ struct vcpu_state {
 	uint32_t dirty;                 /* bit per substate: the copy below is newer than the kernel's */
 	bool io_committed;              /* no I/O exit waits for completion; else no SET is allowed */
 	bool has_run;                   /* KVM_RUN has entered the guest at least once */
+	bool loaded;                    /* it has run elsewhere: vcpu_state_after_load() */
 
 	/* ioctls issued for each substate since the state was made. */
 	uint64_t gets[SUBSTATE_COUNT], sets[SUBSTATE_COUNT];
@@ -93,6 +95,7 @@ struct vcpu_state {
 	struct kvm_xcrs xcrs;
 	void *xsave;                    /* struct kvm_xsave of caps.xsave_size, or struct kvm_fpu */
 	struct kvm_lapic_state *lapic;  /* allocated when first fetched */
+	uint64_t tsc_offset;
 	/* By position in msr_table; the three live and die with msr_value, made when first fetched. */
 	uint64_t *msr_value;
 	bool *msr_absent;               /* the kernel refuses to read it on this vCPU */
@@ -134,6 +137,7 @@ const struct kvm_sregs2 *vcpu_state_sregs(struct vcpu_state *s, struct error *er
 const struct kvm_nested_state *vcpu_state_nested(struct vcpu_state *s, struct error *err);
 const struct kvm_xcrs *vcpu_state_xcrs(struct vcpu_state *s, struct error *err);
 const struct kvm_lapic_state *vcpu_state_lapic(struct vcpu_state *s, struct error *err);
+const uint64_t *vcpu_state_tsc_offset(struct vcpu_state *s, struct error *err);
 const struct kvm_vcpu_events *vcpu_state_events(struct vcpu_state *s, struct error *err);
 const struct vcpu_latched_events *vcpu_state_latched_events(struct vcpu_state *s, struct error *err);
 const struct kvm_mp_state *vcpu_state_mp_state(struct vcpu_state *s, struct error *err);
@@ -170,6 +174,7 @@ struct kvm_xcrs *vcpu_state_xcrs_edit(struct vcpu_state *s, struct error *err);
 struct kvm_xsave *vcpu_state_xsave_edit(struct vcpu_state *s, struct error *err);
 struct kvm_fpu *vcpu_state_fpu_edit(struct vcpu_state *s, struct error *err);  /* legacy hosts only */
 struct kvm_lapic_state *vcpu_state_lapic_edit(struct vcpu_state *s, struct error *err);
+uint64_t *vcpu_state_tsc_offset_edit(struct vcpu_state *s, struct error *err);
 struct kvm_vcpu_events *vcpu_state_events_edit(struct vcpu_state *s, struct error *err);
 struct vcpu_latched_events *vcpu_state_latched_events_edit(struct vcpu_state *s, struct error *err);
 struct kvm_mp_state *vcpu_state_mp_state_edit(struct vcpu_state *s, struct error *err);
@@ -182,6 +187,15 @@ int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t va
 			struct error *err);
 /* Takes a copy of the table. */
 int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *table, struct error *err);
+
+/*
+ * For a load, which replaces substates as a whole: the copies of those of `mask` become edited ones
+ * without having been read, all zero, and the caller fills them in, above, before the next hook.
+ * (MSRs: none is edited yet, and all count as present; vcpu_state_msr_edit() goes on from there.)
+ * Those that the host does not offer are passed over.  Not for cpuid, which has a writer for just
+ * that, and not for guest_debug.
+ */
+int vcpu_state_replace(struct vcpu_state *s, uint32_t mask, struct error *err);
 
 /*
  * The hooks: the only writers to the kernel.  Each writes, in the order of the table, what is dirty
@@ -206,6 +220,12 @@ int vcpu_state_before_run(struct vcpu_state *s, struct error *err);
  */
 void vcpu_state_parked(struct vcpu_state *s, const struct kvm_sync_regs *page, uint64_t sync,
 		       bool has_run);
+
+/*
+ * The vCPU has been inside KVM_RUN for a moment, without the guest being entered: all that was
+ * fetched is forgotten, what is dirty stays.
+ */
+void vcpu_state_settled(struct vcpu_state *s);
 
 /*
  * Forgets what the kernel moves by itself even while the vCPU is parked: the LAPIC (its timer, and

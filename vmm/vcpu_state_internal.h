@@ -16,6 +16,11 @@ struct substate_ops {
 };
 extern const struct substate_ops substate_ops[SUBSTATE_COUNT];
 
+/* Memory for the copies of the substates of `mask`, where they need some and have none yet. */
+int substates_allocate(struct vcpu_state *s, uint32_t mask, struct error *err);
+/* All of the copy, which has its memory, becomes zero. */
+void substate_clear(struct vcpu_state *s, enum vcpu_substate sub);
+
 /* Which substates this host's KVM can get or set: a bit each. */
 uint32_t substates_offered(const struct kvm *kvm);
 

@@ -220,14 +220,9 @@ static int set_sregs(struct vcpu_state *s, enum vcpu_level level, bool *left, st
 
 static int get_nested(struct vcpu_state *s, struct error *err)
 {
-	size_t size = s->vcpu->kvm->caps.nested_size;
-
-	if (!s->nested) {
-		s->nested = calloc(1, size);
-		if (!s->nested)
-			return no_memory(s, SUBSTATE_NESTED, err);
-	}
-	s->nested->size = (__u32)size;
+	if (substates_allocate(s, substate_bit(SUBSTATE_NESTED), err) < 0)
+		return -1;
+	s->nested->size = (__u32)s->vcpu->kvm->caps.nested_size;
 	return get(s, SUBSTATE_NESTED, KVM_REQ_GET_NESTED_STATE, s->nested, err);
 }
 
@@ -248,14 +243,8 @@ static const struct {
 
 static int get_xsave(struct vcpu_state *s, struct error *err)
 {
-	if (!s->xsave) {
-		size_t size = s->vcpu->kvm->caps.xsave_size;
-
-		/* The kernel fills sizeof(struct kvm_xsave) without XSAVE2; an FPU is smaller. */
-		s->xsave = calloc(1, size ? size : sizeof(struct kvm_xsave));
-		if (!s->xsave)
-			return no_memory(s, SUBSTATE_XSAVE, err);
-	}
+	if (substates_allocate(s, substate_bit(SUBSTATE_XSAVE), err) < 0)
+		return -1;
 	return get(s, SUBSTATE_XSAVE, fpu_requests[s->fpu_kind].get, s->xsave, err);
 }
 
@@ -268,11 +257,8 @@ static int set_xsave(struct vcpu_state *s, enum vcpu_level level, bool *left, st
 
 static int get_lapic(struct vcpu_state *s, struct error *err)
 {
-	if (!s->lapic) {
-		s->lapic = calloc(1, sizeof(*s->lapic));
-		if (!s->lapic)
-			return no_memory(s, SUBSTATE_LAPIC, err);
-	}
+	if (substates_allocate(s, substate_bit(SUBSTATE_LAPIC), err) < 0)
+		return -1;
 	return get(s, SUBSTATE_LAPIC, KVM_REQ_GET_LAPIC, s->lapic, err);
 }
 
@@ -283,19 +269,35 @@ static int set_lapic(struct vcpu_state *s, enum vcpu_level level, bool *left, st
 	return set(s, SUBSTATE_LAPIC, KVM_REQ_SET_LAPIC, s->lapic, err);
 }
 
-static int allocate_msrs(struct vcpu_state *s, struct error *err)
+/* An attribute of the vCPU as of a device: api.rst 4.80 and devices/vcpu.rst, 4. */
+static struct kvm_device_attr tsc_offset_attr(struct vcpu_state *s)
 {
-	unsigned int count = s->msr_table->count;
+	return (struct kvm_device_attr) {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&s->tsc_offset,
+	};
+}
 
-	if (s->msr_value)
-		return 0;
-	/* One block, so that there is one failure to handle. */
-	s->msr_value = calloc(count + 1, sizeof(*s->msr_value) + 2 * sizeof(bool));
-	if (!s->msr_value)
-		return no_memory(s, SUBSTATE_MSRS, err);
-	s->msr_absent = (bool *)(s->msr_value + count + 1);
-	s->msr_dirty = s->msr_absent + count + 1;
-	return 0;
+static int get_tsc_offset(struct vcpu_state *s, struct error *err)
+{
+	struct kvm_device_attr attr = tsc_offset_attr(s);
+	int rc = get(s, SUBSTATE_TSC_OFFSET, KVM_REQ_GET_DEVICE_ATTR, &attr, err);
+
+	/* The host's vCPUs have attributes, but not this one. */
+	if (rc < 0 && errno == ENXIO)
+		s->offered &= ~substate_bit(SUBSTATE_TSC_OFFSET);
+	return rc;
+}
+
+static int set_tsc_offset(struct vcpu_state *s, enum vcpu_level level, bool *left,
+			  struct error *err)
+{
+	struct kvm_device_attr attr = tsc_offset_attr(s);
+
+	(void)level;
+	(void)left;
+	return set(s, SUBSTATE_TSC_OFFSET, KVM_REQ_SET_DEVICE_ATTR, &attr, err);
 }
 
 /* A batch on its way to or from the kernel, and where in the table each entry belongs. */
@@ -330,7 +332,8 @@ static int get_msrs(struct vcpu_state *s, struct error *err)
 	unsigned int next = 0;
 	int rc = 0;
 
-	if (allocate_msrs(s, err) < 0 || batch_allocate(&batch, s, err) < 0)
+	if (substates_allocate(s, substate_bit(SUBSTATE_MSRS), err) < 0 ||
+	    batch_allocate(&batch, s, err) < 0)
 		return -1;
 	while (next < s->msr_table->count) {
 		batch.msrs->nmsrs = 0;
@@ -467,6 +470,7 @@ const struct substate_ops substate_ops[SUBSTATE_COUNT] = {
 	[SUBSTATE_XCRS] = { get_xcrs, set_xcrs },
 	[SUBSTATE_XSAVE] = { get_xsave, set_xsave },
 	[SUBSTATE_LAPIC] = { get_lapic, set_lapic },
+	[SUBSTATE_TSC_OFFSET] = { get_tsc_offset, set_tsc_offset },
 	[SUBSTATE_MSRS] = { get_msrs, set_msrs },
 	[SUBSTATE_EVENTS] = { get_events, set_events },
 	[SUBSTATE_LATCHED_EVENTS] = { get_events, set_events },
@@ -487,6 +491,8 @@ uint32_t substates_offered(const struct kvm *kvm)
 	for (uint32_t i = 0; i < kvm->msr_list->nmsrs; i++)
 		if (kvm->msr_list->indices[i] == MSR_IA32_FEATURE_CONTROL)
 			offered |= substate_bit(SUBSTATE_FEATURE_CONTROL);
+	if (caps->vcpu_attributes)
+		offered |= substate_bit(SUBSTATE_TSC_OFFSET);
 	if (caps->nested_size >= sizeof(struct kvm_nested_state))
 		offered |= substate_bit(SUBSTATE_NESTED);
 	if (caps->xcrs)

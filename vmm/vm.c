@@ -19,6 +19,10 @@
 
 #define VCPUS_MAX 1024
 
+/* With more of them APIC ids do not fit into 8 bits any longer: see enable_x2apic_api(). */
+#define VCPUS_MAX_XAPIC 254
+#define X2APIC_API (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+
 static int create_kvm_vm(struct vm *vm, struct error *err)
 {
 	int fd;
@@ -30,6 +34,20 @@ static int create_kvm_vm(struct vm *vm, struct error *err)
 	if (fd < 0)
 		return error_errno(err, errno, "KVM_CREATE_VM");
 	kvm_handle_init(&vm->handle, vm->kvm, fd);
+	return 0;
+}
+
+/*
+ * APIC ids of 32 bits, in messages of interrupts as in the LAPIC's state, among which 255 is one as
+ * any other.
+ */
+static int enable_x2apic_api(struct vm *vm, struct error *err)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X2APIC_API, .args[0] = X2APIC_API };
+
+	if (vm->config.cpus > VCPUS_MAX_XAPIC &&
+	    kvm_call(&vm->handle, KVM_REQ_ENABLE_CAP, &cap, err) < 0)
+		return error_prefix(err, "KVM_CAP_X2APIC_API");
 	return 0;
 }
 
@@ -119,8 +137,14 @@ static int create_vcpus(struct vm *vm, struct error *err)
  */
 static int init_vcpus(struct vm *vm, struct error *err)
 {
-	struct kvm_cpuid2 *cpuid = cpuid_new(vm->kvm, vm->nr_vcpus, err);
-	int rc = cpuid ? 0 : -1;
+	struct kvm_cpuid2 *cpuid;
+	int rc;
+
+	/* What comes in brings all of it along. */
+	if (vm->config.incoming)
+		return 0;
+	cpuid = cpuid_new(vm->kvm, vm->nr_vcpus, err);
+	rc = cpuid ? 0 : -1;
 
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++) {
 		struct vcpu_state *state = &vm->vcpu[i].state;
@@ -142,6 +166,7 @@ int vm_boot(struct vm *vm, struct error *err)
 
 	if (boot_load(vm->boot, &vm->memory, vm->nr_vcpus, &entry, err) < 0)
 		return -1;
+	vm_devices_boot(vm->devices);
 	return boot_state_edit(&vm->vcpu[0].state, &entry, err);
 }
 
@@ -152,6 +177,9 @@ static int check_config(const struct kvm *kvm, const struct vm_config *config, s
 	if (config->cpus < 1 || config->cpus > max)
 		return error_set(err, EINVAL, "%u vCPUs: this host's KVM can have 1 to %u",
 				 config->cpus, max);
+	if (config->cpus > VCPUS_MAX_XAPIC && (kvm->caps.x2apic_api & X2APIC_API) != X2APIC_API)
+		return error_set(err, ENOTSUP, "%u vCPUs: more than %u need KVM_CAP_X2APIC_API, which "
+				 "this host's KVM lacks", config->cpus, VCPUS_MAX_XAPIC);
 	return 0;
 }
 
@@ -161,7 +189,8 @@ static int build(struct vm *vm, struct error *err)
 	if (!vm->boot)
 		return -1;
 	if (create_kvm_vm(vm, err) < 0 || enable_caps(vm, err) < 0 ||
-	    set_special_pages(vm, err) < 0 || create_memory(vm, err) < 0 ||
+	    enable_x2apic_api(vm, err) < 0 || set_special_pages(vm, err) < 0 ||
+	    create_memory(vm, err) < 0 ||
 	    create_irqchips(vm, err) < 0)
 		return -1;
 	vm->devices = vm_devices_new(vm, err);
@@ -194,7 +223,8 @@ int vm_create(struct vm **out, struct kvm *kvm, const struct vm_config *config,
 	vm->config = *config;
 	vm->actions = config->actions;
 	vm->handle.fd = -1;
-	vm->state = RUN_STATE_PRELAUNCH;
+	vm->state = config->incoming ? RUN_STATE_INMIGRATE : RUN_STATE_PRELAUNCH;
+	vm->autostart = config->start_running;
 	bus_init(&vm->pio, "I/O");
 	bus_init(&vm->mmio, "memory");
 	if (build(vm, err) < 0) {
@@ -210,6 +240,7 @@ void vm_destroy(struct vm *vm)
 {
 	if (!vm)
 		return;
+	vm_migration_end(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i].thread_started)
 			vcpu_kick(&vm->vcpu[i]);

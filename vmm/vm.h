@@ -10,6 +10,7 @@
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/memory.h"
+#include "vmm/migration.h"
 #include "vmm/runstate.h"
 #include "vmm/vcpu.h"
 
@@ -64,6 +65,7 @@ enum vm_event_type {
 	VM_EVENT_POWERDOWN,
 	VM_EVENT_GUEST_PANICKED,        /* action */
 	VM_EVENT_GUEST_CRASHLOADED,     /* action */
+	VM_EVENT_MIGRATION,             /* migration */
 	/* Not shown to clients: the process should end, with exit_status. */
 	VM_EVENT_EXIT,
 };
@@ -72,6 +74,7 @@ struct vm_event {
 	enum vm_event_type type;
 	enum shutdown_cause cause;
 	enum guest_panic_action action;
+	enum migration_status migration;
 	int exit_status;
 };
 
@@ -93,6 +96,14 @@ struct vm_config {
 	uint64_t memory;                /* in bytes, a multiple of 4096 */
 	struct boot_config boot;
 	struct vm_actions actions;      /* at first */
+	/* 16 bytes that the guest is told; NULL: random ones, or what incoming state has.  See
+	 * vm_devices_set_generation_id(). */
+	const uint8_t *generation_id;
+	/* Its state comes from elsewhere (migration.h): run state inmigrate, nothing is booted. */
+	bool incoming;
+	bool incoming_defer;            /* it is not known yet from where; one that fails may be followed */
+	bool start_running;             /* what has come runs, if it ran where it was saved */
+	bool force_cpuid;               /* features the guest saw and this host lacks: only a warning */
 };
 
 /* What a vCPU thread wants of the owner.  Bits, so that posting is one atomic OR. */
@@ -103,9 +114,11 @@ enum vm_request {
 	VM_REQUEST_INTERNAL_ERROR = 1 << 3,     /* KVM can not go on with a vCPU */
 	VM_REQUEST_PANIC = 1 << 4,              /* pvpanic: the guest can not go on */
 	VM_REQUEST_CRASHLOADED = 1 << 5,        /* pvpanic: its crash kernel takes over */
+	VM_REQUEST_MIGRATION = 1 << 6,          /* the thread of a migration is done */
 };
 
 struct vm_devices;
+struct migration;
 
 /* KVM_SET_* calls: of vCPU state, of VM state, and by policy (the clock, the PIT). */
 struct vm_sync_counts {
@@ -136,9 +149,16 @@ struct vm {
 	/* Owner's thread only. */
 	enum run_state state;
 	struct vm_actions actions;
-	bool clock_saved, pit_saved;    /* what was read when the VM stopped, to be set at cont */
+	struct migration *migration;    /* the last one; NULL before the first */
+	bool autostart;                 /* what comes in may run */
+	bool time_stopped;              /* what follows is of the moment when the VM stopped */
+	bool clock_saved, pit_saved;    /* to be set at cont */
+	bool pit_halted;                /* the kernel's does not tick until then */
 	struct kvm_clock_data clock;
 	struct kvm_pit_state2 pit;
+	int64_t pit_ns;                 /* CLOCK_MONOTONIC of `pit` */
+	uint64_t stop_tsc;              /* the host's */
+	uint32_t host_tsc_khz;          /* where a load gave vCPUs another frequency; else 0 */
 	struct vm_sync_counts at_stop;
 	bool held_back, go_pending;     /* see vm_hold_back() */
 

@@ -9,6 +9,52 @@
 /* Loads the boot images and edits the boot processor's state into their entry. */
 int vm_boot(struct vm *vm, struct error *err);
 
+/* vm_run.c */
+
+void vm_emit(struct vm *vm, struct vm_event event);
+void vm_enter_state(struct vm *vm, enum run_state state);
+/* Stops a running machine, with the event; does nothing when it is not running. */
+void vm_stop_in_state(struct vm *vm, enum run_state state);
+
+/* migration.c */
+
+/* VM_REQUEST_MIGRATION has been posted: the thread has nothing more to do. */
+void vm_migration_dispatch(struct vm *vm);
+/* Bytes are being moved: RAM is not the owner's. */
+bool vm_migration_moving(const struct vm *vm);
+/* Somebody has said stop, or cont, to a machine that is on its way: so be it at its end. */
+void vm_migration_keep_stopped(struct vm *vm, bool stopped);
+/* What has been loaded is told of config.generation_id, if there is one. */
+void vm_new_generation(struct vm *vm);
+/* Ends what is under way, without a word, and frees all of it. */
+void vm_migration_end(struct vm *vm);
+
+/* vm_clock.c */
+
+/*
+ * The machine has stopped: its vCPUs have parked, or never run.  What it can not read it warns of
+ * and lets go on.
+ */
+void vm_time_stop(struct vm *vm);
+/* Its vCPUs are about to go; all is as at the stop when this fails. */
+int vm_time_go_on(struct vm *vm, struct error *err);
+/*
+ * A machine that has never run gets the time of another, as of now: its vCPUs have been given what
+ * they had when the host's TSC was `host_tsc`.  NULL leaves clock and PIT as they are.  The PIT is as
+ * vm_pit_with_ages() gives it.
+ */
+void vm_time_load(struct vm *vm, uint64_t host_tsc, const struct kvm_clock_data *clock,
+		  const struct kvm_pit_state2 *pit);
+/*
+ * Of a stopped machine: the kernel's PIT would go on to tick, once, and what it has ticked is in the
+ * interrupt controllers.  From here on it does not, until the machine goes on.
+ */
+int vm_pit_halt(struct vm *vm, struct error *err);
+/* The PIT as of the stop, with count_load_time as how long ago that was, in ns. */
+void vm_pit_with_ages(const struct vm *vm, struct kvm_pit_state2 *pit);
+/* A stopped machine has been reset. */
+void vm_time_reset(struct vm *vm);
+
 /* The counts of this moment become the ones that "since the last stop" starts from. */
 void vm_mark_stop(struct vm *vm);
 

@@ -15,9 +15,6 @@
 #define APIC_MODE_MASK    (7U << 8)
 #define APIC_MODE_NMI     (4U << 8)
 
-/* A PIT channel in this mode has not been programmed since reset (arch/x86/kvm/i8254.c). */
-#define PIT_MODE_UNUSED 0xff
-
 /* Ten times what a kick takes; less than a time slice. */
 #define STARVED_NS 200000
 
@@ -26,13 +23,13 @@ bool vm_is_running(const struct vm *vm)
 	return vm->state == RUN_STATE_RUNNING;
 }
 
-static void emit(struct vm *vm, struct vm_event event)
+void vm_emit(struct vm *vm, struct vm_event event)
 {
 	if (vm->callbacks.event)
 		vm->callbacks.event(vm->callbacks.opaque, &event);
 }
 
-static void enter_state(struct vm *vm, enum run_state state)
+void vm_enter_state(struct vm *vm, enum run_state state)
 {
 	if (vm->state == state)
 		return;
@@ -132,72 +129,24 @@ void vm_mark_stop(struct vm *vm)
 		vcpu_mark_stop(&vm->vcpu[i]);
 }
 
-/* ---- the clock ---- */
-
-/*
- * Guest time stands still while the VM is stopped: kvmclock and PIT are read here and set again in
- * resume_clock().
- */
-static void save_clock(struct vm *vm)
-{
-	const struct kvm_caps *caps = &vm->kvm->caps;
-	struct error err;
-
-	vm->clock_saved = false;
-	vm->pit_saved = false;
-	if (caps->adjust_clock) {
-		if (kvm_call(&vm->handle, KVM_REQ_GET_CLOCK, &vm->clock, &err) < 0)
-			log_warning("guest time goes on while the machine is stopped: %s", err.text);
-		else
-			vm->clock_saved = true;
-	}
-	if (caps->pit_state2) {
-		if (kvm_call(&vm->handle, KVM_REQ_GET_PIT2, &vm->pit, &err) < 0)
-			log_warning("the PIT goes on while the machine is stopped: %s", err.text);
-		else
-			vm->pit_saved = vm->pit.channels[0].mode != PIT_MODE_UNUSED;
-	}
-}
-
-/* Clock before vCPUs: a guest that sees time jump back and forth stays stuck for minutes. */
-static int resume_clock(struct vm *vm, struct error *err)
-{
-	if (vm->clock_saved) {
-		struct kvm_clock_data clock = { .clock = vm->clock.clock };
-
-		if (kvm_call(&vm->handle, KVM_REQ_SET_CLOCK, &clock, err) < 0)
-			return -1;
-	}
-	if (vm->pit_saved && kvm_call(&vm->handle, KVM_REQ_SET_PIT2, &vm->pit, err) < 0)
-		return -1;
-	if (vm->clock_saved && vm->kvm->caps.kvmclock_ctrl)
-		for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-			/* So that the guest's watchdogs forgive the pause; EINVAL is a guest that
-			 * does not use kvmclock. */
-			if (kvm_ioctl(&vm->vcpu[i].kvm, KVM_REQ_KVMCLOCK_CTRL, NULL) < 0 &&
-			    errno != EINVAL)
-				return error_errno(err, errno, "vCPU %u: KVM_KVMCLOCK_CTRL", i);
-	vm->clock_saved = false;
-	vm->pit_saved = false;
-	return 0;
-}
-
 /* ---- stop and cont ---- */
 
-static void stop_in_state(struct vm *vm, enum run_state state)
+void vm_stop_in_state(struct vm *vm, enum run_state state)
 {
 	if (!vm_is_running(vm))
 		return;
 	park_all(vm);
-	save_clock(vm);
+	vm_devices_stop(vm->devices);
+	vm_time_stop(vm);
 	vm_mark_stop(vm);
-	enter_state(vm, state);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_STOP });
+	vm_enter_state(vm, state);
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_STOP });
 }
 
 void vm_stop(struct vm *vm)
 {
-	stop_in_state(vm, RUN_STATE_PAUSED);
+	vm_migration_keep_stopped(vm, true);
+	vm_stop_in_state(vm, RUN_STATE_PAUSED);
 }
 
 int vm_cont(struct vm *vm, struct error *err)
@@ -206,18 +155,23 @@ int vm_cont(struct vm *vm, struct error *err)
 
 	if (vm_is_running(vm) || vm->state == RUN_STATE_SUSPENDED)
 		return 0;
+	if (vm->state == RUN_STATE_INMIGRATE) {
+		vm_migration_keep_stopped(vm, false);
+		return 0;
+	}
 	if (refusal)
 		return error_set(err, EPERM, "%s", refusal);
 	vcpus_await(vm);
 	if (write_back(vm, err) < 0)
 		return -1;
-	if (resume_clock(vm, err) < 0) {
+	if (vm_time_go_on(vm, err) < 0) {
 		not_gone(vm, vm->nr_vcpus);
 		return -1;
 	}
+	vm_devices_go_on(vm->devices);
 	go(vm);
-	enter_state(vm, RUN_STATE_RUNNING);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_RESUME });
+	vm_enter_state(vm, RUN_STATE_RUNNING);
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_RESUME });
 	return 0;
 }
 
@@ -258,7 +212,7 @@ static void send_on(struct vm *vm)
 	/* Nothing can be dirty, as editing a running VM is not allowed, so nothing is written. */
 	if (write_back(vm, &err) < 0) {
 		log_error("a vCPU that was parked can not go on: %s", err.text);
-		stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+		vm_stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
 		return;
 	}
 	go(vm);
@@ -277,18 +231,15 @@ static int reset_irqchips(struct vm *vm, struct error *err)
 	for (int i = 0; i < 3; i++)
 		if (kvm_call(&vm->handle, KVM_REQ_SET_IRQCHIP, &vm->pristine.irqchip[i], err) < 0)
 			return -1;
-	if (vm->kvm->caps.pit_state2) {
-		if (kvm_call(&vm->handle, KVM_REQ_SET_PIT2, &vm->pristine.pit, err) < 0)
-			return -1;
-		vm->pit_saved = false;
-	}
+	if (vm->kvm->caps.pit_state2)
+		return kvm_call(&vm->handle, KVM_REQ_SET_PIT2, &vm->pristine.pit, err);
 	return 0;
 }
 
 /* Nothing has happened to this vCPU since it was created: resetting it would write what is there. */
 static bool untouched(const struct vcpu *vcpu)
 {
-	return !vcpu->state.has_run && !vcpu->state.dirty;
+	return !vcpu->state.has_run && !vcpu->state.loaded && !vcpu->state.dirty;
 }
 
 static int reset_vcpus(struct vm *vm, struct error *err)
@@ -306,6 +257,9 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 	}
 	if (vm_boot(vm, err) < 0)
 		return -1;
+	if (vm->vcpu[0].state.loaded && !vm->config.boot.kernel)
+		log_error("the machine has been reset and halts: it was started from saved state, "
+			  "with no kernel to boot; start it with --kernel too");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vcpu_state_after_reset(&vm->vcpu[i].state, err) < 0)
 			return -1;
@@ -314,13 +268,13 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 
 static void shut_down(struct vm *vm, enum shutdown_cause cause, int exit_status)
 {
-	emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
 	if (vm->actions.shutdown == SHUTDOWN_ACTION_PAUSE) {
-		stop_in_state(vm, RUN_STATE_SHUTDOWN);
+		vm_stop_in_state(vm, RUN_STATE_SHUTDOWN);
 		return;
 	}
 	park_all(vm);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT, .exit_status = exit_status });
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT, .exit_status = exit_status });
 }
 
 int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
@@ -331,36 +285,42 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 		shut_down(vm, cause, 0);
 		return 0;
 	}
+	/* Its state and its RAM are being read, or written, by another thread. */
+	if (vm_migration_moving(vm))
+		return error_set(err, EBUSY, "the machine is being saved or loaded; reset it when that "
+				 "is done, or cancel that (migrate_cancel)");
 	park_all(vm);
 	vm_devices_reset(vm->devices);
 	if (reset_irqchips(vm, err) < 0 || reset_vcpus(vm, err) < 0 ||
 	    (was_running && write_back(vm, err) < 0)) {
 		/* Neither the old machine nor a new one: it stops, instead of running half of each. */
 		if (was_running)
-			stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+			vm_stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
 		else
-			enter_state(vm, RUN_STATE_INTERNAL_ERROR);
+			vm_enter_state(vm, RUN_STATE_INTERNAL_ERROR);
 		return error_prefix(err, "the machine can not be reset");
 	}
+	if (vm->time_stopped)
+		vm_time_reset(vm);
 	if (was_running)
 		go(vm);
 	else if (vm->state != RUN_STATE_INMIGRATE && vm->state != RUN_STATE_FINISH_MIGRATE)
-		enter_state(vm, RUN_STATE_PRELAUNCH);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_RESET, .cause = cause });
+		vm_enter_state(vm, RUN_STATE_PRELAUNCH);
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_RESET, .cause = cause });
 	return 0;
 }
 
 void vm_system_powerdown(struct vm *vm)
 {
 	vm_devices_power_button(vm->devices);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_POWERDOWN });
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_POWERDOWN });
 }
 
 void vm_quit(struct vm *vm, enum shutdown_cause cause)
 {
-	emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
 	park_all(vm);
-	emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT });
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT });
 }
 
 /*
@@ -412,12 +372,12 @@ static void fail(struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i].failed)
 			vcpu_dump(&vm->vcpu[i]);
-	stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+	vm_stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
 }
 
 static void emit_panic(struct vm *vm, enum vm_event_type type, enum guest_panic_action action)
 {
-	emit(vm, (struct vm_event) { .type = type, .action = action });
+	vm_emit(vm, (struct vm_event) { .type = type, .action = action });
 }
 
 /* Whether the machine has come to its end by that. */
@@ -433,7 +393,7 @@ static bool panic(struct vm *vm)
 		return false;
 	case PANIC_ACTION_PAUSE:
 		emit_panic(vm, VM_EVENT_GUEST_PANICKED, GUEST_PANIC_PAUSE);
-		stop_in_state(vm, RUN_STATE_GUEST_PANICKED);
+		vm_stop_in_state(vm, RUN_STATE_GUEST_PANICKED);
 		return false;
 	case PANIC_ACTION_SHUTDOWN:
 	case PANIC_ACTION_EXIT_FAILURE:
@@ -459,6 +419,8 @@ void vm_dispatch(struct vm *vm)
 	if (vm_is_running(vm))
 		park_all(vm);
 	posted = atomic_exchange(&vm->posted, 0);
+	if (posted & VM_REQUEST_MIGRATION)
+		vm_migration_dispatch(vm);
 	if (posted & VM_REQUEST_INTERNAL_ERROR)
 		fail(vm);
 	if (posted & VM_REQUEST_CRASHLOADED)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #define FLAG_READ       0x04            /* reads what it gets as it comes */
 #define FLAG_HALF_CLOSE 0x08
 #define FLAG_VANISH     0x10            /* without having read anything */
+#define FLAG_PASS_FDS   0x20            /* two with each system call, and too many with every 16th */
 #define PAUSE           0xfa
 
 #define CHECK(condition) do { \
@@ -38,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct peer {
 	int fd;
 	struct json_parser *parser;
-	bool pretty;
+	bool pretty, passes_fds;
+	unsigned int sends;
 	unsigned int objects, lines;
 };
 
@@ -80,13 +83,45 @@ static void receive(struct peer *peer)
 	}
 }
 
+static ssize_t send_fds(struct peer *peer, const void *bytes, size_t len)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(100 * sizeof(int))] = { 0 };
+	size_t count = ++peer->sends % 16 ? 2 : 100, i;
+	struct iovec iov = { (void *)bytes, len };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	for (i = 0; i < count; i++)
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &(int){ STDERR_FILENO }, sizeof(int));
+	return sendmsg(peer->fd, &msg, MSG_NOSIGNAL);
+}
+
+static unsigned int open_descriptors(void)
+{
+	unsigned int count = 0;
+	int fd;
+
+	for (fd = 0; fd < 512; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
 static void transmit(struct event_base *base, struct peer *peer, const void *bytes, size_t len,
 		     bool reading)
 {
 	ssize_t sent;
 
 	while (len) {
-		sent = send(peer->fd, bytes, len, MSG_NOSIGNAL);
+		sent = peer->passes_fds ? send_fds(peer, bytes, len) :
+					  send(peer->fd, bytes, len, MSG_NOSIGNAL);
 		if (sent < 0 && errno != EAGAIN)
 			return;
 		if (sent < 0 && !reading)
@@ -112,17 +147,18 @@ static void disconnect(struct peer *peer)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char negotiate[] = "{\"execute\":\"qmp_capabilities\"}";
+	unsigned int before, open_before = open_descriptors();
 	struct event_base *base = event_base_new();
 	struct monitor_config config = { .base = base, .uuid = "0" };
 	struct monitor *monitor = monitor_new(&config, NULL);
 	struct peer peer, other;
 	const uint8_t *end = data + size, *pause;
 	uint8_t flags = size ? *data++ : 0;
-	unsigned int before;
 
 	CHECK(monitor);
 	other = connect_peer(monitor, false);
 	peer = connect_peer(monitor, flags & FLAG_PRETTY);
+	peer.passes_fds = flags & FLAG_PASS_FDS;
 	if (flags & FLAG_NEGOTIATE)
 		transmit(base, &peer, negotiate, strlen(negotiate), flags & FLAG_READ);
 	while (data < end) {
@@ -154,5 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	disconnect(&other);
 	event_base_free(base);
+	/* Whatever was passed, and whoever had it. */
+	CHECK(open_descriptors() == open_before);
 	return 0;
 }

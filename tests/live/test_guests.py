@@ -74,6 +74,29 @@ class Guests(vmond.LiveTest):
                         m.serial.wait(rf"^ap {ap} \d+")
                     self.assertEqual(len(m.qmp.command("query-cpus-fast")), cpus)
 
+    def test_more_vcpus_than_8_bits_can_tell_apart(self):
+        cpus = 300
+        with vmond.Machine("x2apic.elf", cpus=cpus, typed=True) as m:
+            q = m.qmp
+            for reset in True, False:
+                m.serial.wait(f"^started {cpus - 1}$")
+                q.command("stop")
+                text = q.hmp("info registers -a")
+                for cpu in range(cpus):
+                    self.assertIn(f"CPU#{cpu}\n", text)
+                # The boot processor in its loop in 64 bit mode, the others halted in real mode.
+                self.assertEqual((text.count("RIP="), text.count("EIP=")), (1, cpus - 1))
+                self.assertEqual(text.count("HLT=1"), cpus - 1)
+                self.assertIn(f"cpu {cpus - 1} (X2APIC ID)", q.hmp("info lapic 0"))
+                sync = q.command("query-vcpu-sync")
+                self.assertEqual((sync["sets-since-stop"], sync["vm-sets-since-stop"]), (0, 0))
+                q.command("cont")
+                if reset:
+                    q.command("system_reset")
+            m.type("x")
+            m.serial.wait(f"^woken {cpus - 1}$")
+            self.assertEqual(m.wait_exit(), ((cpus - 1) << 1 | 1) & 0xff)
+
     def test_no_kernel(self):
         with vmond.Machine(None) as m:
             self.assertEqual(m.qmp.status(), "running")

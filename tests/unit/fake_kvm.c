@@ -42,6 +42,10 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	/* KVM_RUN is not here: it alone does not hold the lock all the time. */
 	ON_INT(VCPU, NMI, KVM_CAP_USER_NMI, fake_nmi),
 	ON(VCPU, X86_SETUP_MCE, KVM_CAP_MCE, fake_setup_mce),
+	ON(VCPU, SET_SIGNAL_MASK, NONE, fake_set_signal_mask),
+	ON(VCPU, GET_DEVICE_ATTR, KVM_CAP_VCPU_ATTRIBUTES, fake_get_device_attr),
+	SETS(SET_DEVICE_ATTR, KVM_CAP_VCPU_ATTRIBUTES, fake_set_device_attr,
+	     fake_same_device_attr),
 	ON_INT(VCPU, KVMCLOCK_CTRL, KVM_CAP_KVMCLOCK_CTRL, fake_kvmclock_ctrl),
 	ON(VCPU, GET_CPUID2, KVM_CAP_EXT_CPUID, fake_get_cpuid2),
 	SETS(SET_CPUID2, KVM_CAP_EXT_CPUID, fake_set_cpuid2, fake_same_cpuid2),
@@ -270,10 +274,30 @@ static int fake_close(void *ctx, int fd)
 	return object ? 0 : fail(EBADF);
 }
 
+static uint64_t fake_read_tsc(void *ctx)
+{
+	struct fake_kvm *fake = ctx;
+	uint64_t tsc;
+
+	pthread_mutex_lock(&fake->lock);
+	tsc = fake_host_tsc(fake);
+	pthread_mutex_unlock(&fake->lock);
+	return tsc;
+}
+
+static bool fake_timer_needs_guest(void *ctx)
+{
+	struct fake_kvm *fake = ctx;
+
+	return fake->poison & FAKE_TIMER_NEEDS_GUEST;
+}
+
 const struct kvm_ops fake_kvm_ops = {
 	.open = fake_open,
 	.ioctl = fake_ioctl,
 	.mmap = fake_mmap,
 	.munmap = fake_munmap,
 	.close = fake_close,
+	.read_tsc = fake_read_tsc,
+	.timer_needs_guest = fake_timer_needs_guest,
 };

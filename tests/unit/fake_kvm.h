@@ -86,8 +86,17 @@ enum fake_poison {
 	FAKE_STALE_CR3_BY_REGS = 1 << 1,
 	/* A host that can only do long mode: CR0.PG without EFER.LMA is silently cleared. */
 	FAKE_NO_LEGACY_PAGING = 1 << 2,
+	/* An APIC timer that has run out stays so, unseen, until the guest is entered or halts. */
+	FAKE_TIMER_NEEDS_GUEST = 1 << 3,
 };
 void fake_kvm_poison(struct fake_kvm *fake, unsigned int poison);
+
+/*
+ * From here on time passes: IA32_TSC is the host's TSC, in the vCPU's frequency, and an offset; each
+ * look at it and at the count of an APIC timer finds it further on.  The host's TSC moves with every
+ * reading in any case.  Else all stand still, as what was last written.
+ */
+void fake_kvm_let_time_pass(struct fake_kvm *fake);
 
 /*
  * Called without the lock at the last moment before KVM_RUN looks at immediate_exit, and when it
@@ -161,8 +170,10 @@ struct fake_vcpu {
 	uint8_t *xsave;                 /* XSAVE area; KVM_GET_FPU shows its first 512 bytes */
 	struct kvm_lapic_state lapic;
 	bool timer_expired;             /* one-shot APIC timer whose tick has been delivered */
+	bool timer_pending;             /* it has expired; the IRR gets to know before an entry */
 	struct kvm_cpuid2 *cpuid;       /* NULL until set */
 	uint32_t tsc_khz;
+	uint64_t tsc_offset;            /* from the host's TSC in the vCPU's frequency */
 	struct kvm_nested_state *nested;
 	struct kvm_guest_debug guest_debug;
 	bool kvmclock;                  /* the guest uses kvmclock: KVMCLOCK_CTRL works */
@@ -171,6 +182,8 @@ struct fake_vcpu {
 
 	/* KVM_RUN. */
 	struct kvm_run *run;            /* NULL while not mapped */
+	bool has_signal_mask;           /* KVM_SET_SIGNAL_MASK: blocked inside KVM_RUN, bit 0 is 1 */
+	uint64_t signal_mask;
 	bool running;                   /* a thread is inside KVM_RUN and holds the vCPU's mutex */
 	bool blocked;                   /* ... and waits there for a signal */
 	bool has_run;                   /* the guest has been entered */
@@ -194,6 +207,7 @@ struct fake_vcpu {
 	unsigned int exceptions_dropped;/* pending ones, by SET_REGS */
 	unsigned int exceptions_delivered, nmis_delivered, interrupts_delivered;
 	unsigned int spurious_ticks;    /* a timer that SET_LAPIC started a second time */
+	unsigned int ticks;             /* of the APIC timer, delivered */
 	unsigned int spurious_wakeups;  /* out of HLT, by SET_MP_STATE or SET_SREGS */
 	unsigned int clock_ctrls;       /* KVMCLOCK_CTRL with success */
 
@@ -238,6 +252,9 @@ void fake_kvm_default_guest(struct fake_kvm *fake, fake_guest_fn *guest, void *o
 /* Another processor sends an INIT or a SIPI. */
 void fake_vcpu_send_init(struct fake_vcpu *vcpu);
 void fake_vcpu_send_sipi(struct fake_vcpu *vcpu, uint8_t vector);
+
+/* The APIC timer, which counts, runs out: its count is 0. */
+void fake_vcpu_expire_timer(struct fake_vcpu *vcpu);
 
 /* Wait until the guest has been entered `entries` times, or waits in KVM_RUN for a signal. */
 void fake_vcpu_await_entries(struct fake_vcpu *vcpu, uint64_t entries);

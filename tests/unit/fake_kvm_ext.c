@@ -15,6 +15,7 @@
 #define APIC_LVTT               0x320
 #define APIC_LVTT_MODE          (3U << 17)
 #define APIC_LVTT_TSC_DEADLINE  (2U << 17)
+#define MSR_KVM_WALL_CLOCK      0x4b564d00
 #define MAX_IO_MSRS             256     /* of one KVM_GET_MSRS or KVM_SET_MSRS, and not that many */
 
 /* ---- CPUID and TSC frequency, kvmclock ---- */
@@ -239,7 +240,8 @@ int fake_get_msrs(const struct fake_object *o, void *arg)
 
 		if (!msr || fake_msr_fails(o->fake, msr->index, false))
 			return (int)i;
-		msrs->entries[i].data = msr->value;
+		msrs->entries[i].data = msr->index == MSR_IA32_TSC && o->fake->time_passes ?
+					fake_guest_tsc(o->vcpu) : msr->value;
 	}
 	return (int)msrs->nmsrs;
 }
@@ -268,6 +270,20 @@ static void set_deadline(struct fake_vcpu *v, struct fake_msr *msr, uint64_t val
 		msr->value = value;
 }
 
+/* kvm_write_wall_clock(): the time, at once, with a version that has gone up by two. */
+static void write_wall_clock(struct fake_vcpu *v, uint64_t gpa)
+{
+	uint32_t clock[3] = { 0 };
+	bool ok;
+
+	fake_read_guest(v->vm, gpa, clock, sizeof(clock), &ok);
+	clock[0] += 2;
+	clock[1] = 1700000000;
+	clock[2] = 999;
+	if (ok)
+		fake_write_guest(v->vm, gpa, clock, sizeof(clock));
+}
+
 int fake_set_msrs(const struct fake_object *o, void *arg)
 {
 	const struct kvm_msrs *msrs = arg;
@@ -282,6 +298,10 @@ int fake_set_msrs(const struct fake_object *o, void *arg)
 			return (int)i;
 		if (msr->index == MSR_IA32_TSC && v->deadline_written)
 			fake_violate(o->fake, FAKE_DEADLINE_BEFORE_TSC);
+		if (msr->index == MSR_IA32_TSC && o->fake->time_passes)
+			fake_set_guest_tsc(v, msrs->entries[i].data);
+		if (msr->index == MSR_KVM_WALL_CLOCK && msrs->entries[i].data)
+			write_wall_clock(v, msrs->entries[i].data);
 		if (msr->index == MSR_IA32_TSC_DEADLINE)
 			set_deadline(v, msr, msrs->entries[i].data);
 		else

@@ -30,7 +30,8 @@ static const struct {
 	{ KVM_CAP_MAX_VCPUS, 1024 }, { KVM_CAP_TSC_DEADLINE_TIMER, 1 }, { KVM_CAP_SYNC_REGS, 7 },
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 }, { KVM_CAP_MAX_VCPU_ID, 4096 }, { KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_NESTED_STATE, 128 + 2 * 4096 }, { KVM_CAP_EXCEPTION_PAYLOAD, 1 },
-	{ KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
+	{ KVM_CAP_VCPU_ATTRIBUTES, 1 }, { KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
+	{ KVM_CAP_X2APIC_API, 3 },
 };
 
 /* Linux's list on a machine of today, shortened. */
@@ -49,6 +50,7 @@ struct fake_kvm *fake_kvm_new(void)
 	pthread_cond_init(&fake->progress, NULL);
 	fake->api_version = KVM_API_VERSION;
 	fake->nr_leaves = 20;
+	fake->host_tsc = UINT64_C(1) << 40;
 	for (size_t i = 0; i < sizeof(default_caps) / sizeof(default_caps[0]); i++)
 		fake->cap[default_caps[i].cap] = default_caps[i].value;
 	for (size_t i = 0; i < sizeof(listed_msrs) / sizeof(listed_msrs[0]); i++)

@@ -13,6 +13,7 @@
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
  *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, nested guests, debugging
+ *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *
  * Everything here is called with the lock held.  Handlers return what ioctl() would on success, and
@@ -69,6 +70,8 @@ struct fake_kvm {
 		bool get, set;
 	} msr_fault[FAKE_MAX_MSR_FAULTS];
 	unsigned int poison;
+	bool time_passes;
+	uint64_t host_tsc;
 	fake_window_fn *entry_window, *exit_window;
 	void *window_opaque;
 
@@ -120,6 +123,7 @@ void fake_record_end(struct fake_kvm *fake, struct fake_call *call, enum kvm_req
 /* fake_kvm_vm.c */
 void fake_vm_free(struct fake_vm *vm);
 void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok);
+void fake_write_guest(const struct fake_vm *vm, uint64_t gpa, const void *buf, size_t len);
 fake_handler fake_get_api_version, fake_check_extension, fake_get_mmap_size,
 	fake_get_msr_index_list, fake_get_supported_cpuid, fake_create_vm, fake_enable_cap,
 	fake_set_tss_addr, fake_set_identity_map, fake_create_irqchip, fake_create_pit2,
@@ -157,7 +161,20 @@ bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
 
+/* fake_kvm_time.c */
+uint64_t fake_host_tsc(struct fake_kvm *fake);
+uint64_t fake_guest_tsc(struct fake_vcpu *v);
+void fake_set_guest_tsc(struct fake_vcpu *v, uint64_t value);
+void fake_count_timer(struct fake_vcpu *v);
+void fake_start_timer(struct fake_vcpu *v);
+void fake_inject_timer(struct fake_vcpu *v);
+bool fake_interrupt_requested(const struct fake_vcpu *v);
+void fake_deliver_ticks(struct fake_vcpu *v);
+fake_handler fake_get_device_attr, fake_set_device_attr;
+bool fake_same_device_attr(struct fake_vcpu *v, const void *arg);
+
 /* fake_kvm_run.c */
+fake_handler fake_set_signal_mask;
 int fake_run(struct fake_vcpu *v);      /* the whole KVM_RUN; called without the lock */
 
 #endif

@@ -218,7 +218,9 @@ static int wait_runnable(struct fake_vcpu *v, const sigset_t *unblocked)
 {
 	for (;;) {
 		fake_vcpu_accept_events(v);
-		if (v->mp_state == KVM_MP_STATE_HALTED && v->events.nmi.pending)
+		if (v->mp_state == KVM_MP_STATE_HALTED &&
+		    (v->events.nmi.pending ||
+		     (fake_interrupt_requested(v) && !signal_waits(unblocked))))
 			v->mp_state = KVM_MP_STATE_RUNNABLE;
 		if (v->mp_state == KVM_MP_STATE_RUNNABLE)
 			return 0;
@@ -242,6 +244,7 @@ static void deliver_events(struct fake_vcpu *v)
 	v->events.interrupt.shadow = 0;
 	v->events.nmi.pending = 0;
 	v->events.nmi.injected = 0;
+	fake_deliver_ticks(v);
 }
 
 static void next_step(struct fake_vcpu *v, struct fake_step *step)
@@ -313,8 +316,15 @@ static int enter_guest(struct fake_vcpu *v, const sigset_t *unblocked)
 
 	do {
 		v->run->exit_reason = KVM_EXIT_UNKNOWN;
+		/* Awake by what was there before; then what has been put off; then the signal. */
+		if (v->mp_state == KVM_MP_STATE_HALTED && fake_interrupt_requested(v))
+			v->mp_state = KVM_MP_STATE_RUNNABLE;
+		if (!(v->fake->poison & FAKE_TIMER_NEEDS_GUEST) ||
+		    v->mp_state == KVM_MP_STATE_HALTED)
+			fake_inject_timer(v);
 		if (wait_runnable(v, unblocked) < 0 || signal_waits(unblocked))
 			return interrupted(v);
+		fake_inject_timer(v);
 		v->has_run = true;
 		v->vmcs_cr3 = v->sregs.cr3;
 		v->entries++;
@@ -370,6 +380,19 @@ static int run_locked(struct fake_vcpu *v, const sigset_t *unblocked)
 	return enter_guest(v, unblocked);
 }
 
+int fake_set_signal_mask(const struct fake_object *o, void *arg)
+{
+	const struct kvm_signal_mask *mask = arg;
+
+	o->vcpu->has_signal_mask = mask;
+	if (!mask)
+		return 0;
+	if (mask->len != sizeof(o->vcpu->signal_mask))
+		return -EINVAL;
+	memcpy(&o->vcpu->signal_mask, mask->sigset, sizeof(o->vcpu->signal_mask));
+	return 0;
+}
+
 int fake_run(struct fake_vcpu *v)
 {
 	const struct fake_object object = { v->fake, FAKE_FD_VCPU, v->vm, v, true };
@@ -377,7 +400,7 @@ int fake_run(struct fake_vcpu *v)
 	struct fake_call *call;
 	fake_window_fn *entry, *leave;
 	void *opaque;
-	sigset_t all, unblocked;
+	sigset_t all, caller, unblocked;
 	int rc;
 
 	pthread_mutex_lock(&fake->lock);
@@ -388,8 +411,15 @@ int fake_run(struct fake_vcpu *v)
 	if (entry)
 		entry(opaque, v);
 	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &unblocked);
+	pthread_sigmask(SIG_BLOCK, &all, &caller);
 	pthread_mutex_lock(&fake->lock);
+	unblocked = caller;
+	for (int sig = 1; v->has_signal_mask && sig <= 64; sig++) {
+		if (v->signal_mask >> (sig - 1) & 1)
+			sigaddset(&unblocked, sig);
+		else
+			sigdelset(&unblocked, sig);
+	}
 	call = fake_record(fake, &object, KVM_REQ_RUN, NULL);
 	if (v->running || !v->run) {
 		fake_violate(fake, v->running ? FAKE_BUSY_VCPU : FAKE_UNMAPPED_RUN);
@@ -404,7 +434,7 @@ int fake_run(struct fake_vcpu *v)
 	}
 	fake_record_end(fake, call, KVM_REQ_RUN, NULL, rc);
 	pthread_mutex_unlock(&fake->lock);
-	pthread_sigmask(SIG_SETMASK, &unblocked, NULL);
+	pthread_sigmask(SIG_SETMASK, &caller, NULL);
 	if (leave)
 		leave(opaque, v);
 	return rc;

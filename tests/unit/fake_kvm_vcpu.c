@@ -467,6 +467,7 @@ int fake_get_lapic(const struct fake_object *o, void *arg)
 {
 	if (!o->vm->irqchip)
 		return -EINVAL;
+	fake_count_timer(o->vcpu);
 	memcpy(arg, &o->vcpu->lapic, sizeof(o->vcpu->lapic));
 	return 0;
 }
@@ -489,6 +490,7 @@ int fake_set_lapic(const struct fake_object *o, void *arg)
 	if (v->timer_expired && count)
 		v->spurious_ticks++;
 	v->timer_expired = false;
+	fake_start_timer(v);
 	if (v->deadline_written)
 		fake_violate(v->fake, FAKE_DEADLINE_BEFORE_LAPIC);
 	return 0;

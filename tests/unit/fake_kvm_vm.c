@@ -114,6 +114,10 @@ int fake_enable_cap(const struct fake_object *o, void *arg)
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		o->vm->exception_payload = cap->args[0];
 		return 0;
+	case KVM_CAP_X2APIC_API:
+		if (o->vm->nr_vcpus || cap->args[0] & ~(uint64_t)o->fake->cap[cap->cap])
+			return -EINVAL;
+		return 0;
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		o->vm->triple_fault_event = cap->args[0];
 		return 0;
@@ -186,19 +190,34 @@ int fake_set_memory_region(const struct fake_object *o, void *arg)
 	return 0;
 }
 
-void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok)
+static uint8_t *guest_memory(const struct fake_vm *vm, uint64_t gpa, size_t len)
 {
-	*ok = false;
-	for (unsigned int i = 0; i < FAKE_MAX_SLOTS && !*ok; i++) {
+	for (unsigned int i = 0; i < FAKE_MAX_SLOTS; i++) {
 		const struct kvm_userspace_memory_region *region = &vm->slot[i].region;
 
-		if (!vm->slot[i].used || gpa < region->guest_phys_addr ||
-		    gpa - region->guest_phys_addr > region->memory_size - len)
-			continue;
-		memcpy(buf, (const uint8_t *)(uintptr_t)region->userspace_addr +
-			    (gpa - region->guest_phys_addr), len);
-		*ok = true;
+		if (vm->slot[i].used && gpa >= region->guest_phys_addr &&
+		    gpa - region->guest_phys_addr <= region->memory_size - len)
+			return (uint8_t *)(uintptr_t)region->userspace_addr +
+			       (gpa - region->guest_phys_addr);
 	}
+	return NULL;
+}
+
+void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok)
+{
+	const uint8_t *memory = guest_memory(vm, gpa, len);
+
+	*ok = memory;
+	if (memory)
+		memcpy(buf, memory, len);
+}
+
+void fake_write_guest(const struct fake_vm *vm, uint64_t gpa, const void *buf, size_t len)
+{
+	uint8_t *memory = guest_memory(vm, gpa, len);
+
+	if (memory)
+		memcpy(memory, buf, len);
 }
 
 int fake_set_boot_cpu_id(const struct fake_object *o, void *arg)

@@ -57,6 +57,38 @@ static bool read_guest_debug(struct vcpu_state *s, struct error *err)
 	return vcpu_state_guest_debug(s);
 }
 
+/* A plain number, too. */
+static bool read_tsc_offset(struct vcpu_state *s, struct error *err)
+{
+	return vcpu_state_tsc_offset(s, err);
+}
+
+static bool edit_tsc_offset(struct vcpu_state *s, uint64_t value, struct error *err)
+{
+	uint64_t *offset = vcpu_state_tsc_offset_edit(s, err);
+
+	if (offset)
+		*offset = value;
+	return offset;
+}
+
+static uint64_t seen_tsc_offset(struct vcpu_state *s)
+{
+	const uint64_t *offset = vcpu_state_tsc_offset(s, NULL);
+
+	return offset ? *offset : UINT64_MAX;
+}
+
+static uint64_t held_tsc_offset(struct fake_vcpu *v)
+{
+	return v->tsc_offset;
+}
+
+static void change_tsc_offset(struct fake_vcpu *v, uint64_t value)
+{
+	v->tsc_offset = value;
+}
+
 static uint64_t as_it_is(uint64_t value)
 {
 	return value;
@@ -347,6 +379,8 @@ const struct substate_case substate_cases[SUBSTATE_COUNT] = {
 	ROW(XCRS, xcrs, RUNTIME, KVM_GET_XCRS, KVM_SET_XCRS, fit_xcrs, change_xcrs),
 	ROW(XSAVE, xsave, RUNTIME, KVM_GET_XSAVE2, KVM_SET_XSAVE, as_it_is, change_xsave),
 	ROW(LAPIC, lapic, RESET, KVM_GET_LAPIC, KVM_SET_LAPIC, fit_lapic, change_lapic),
+	ROW(TSC_OFFSET, tsc_offset, FULL, KVM_GET_DEVICE_ATTR, KVM_SET_DEVICE_ATTR, as_it_is,
+	    change_tsc_offset),
 	ROW(MSRS, msrs, RUNTIME, KVM_GET_MSRS, KVM_SET_MSRS, as_it_is, change_msrs),
 	ROW(EVENTS, events, RUNTIME, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, fit_events,
 	    change_events),
@@ -427,6 +461,8 @@ const char *state_difference(struct vcpu_state *s, struct fake_vcpu *v)
 	if (CLEAN(TSC_KHZ) && caps->tsc_control &&
 	    substate_cases[SUBSTATE_TSC_KHZ].seen(s) != v->tsc_khz)
 		return "tsc_khz";
+	if (CLEAN(TSC_OFFSET) && substate_cases[SUBSTATE_TSC_OFFSET].seen(s) != v->tsc_offset)
+		return "tsc_offset";
 	for (unsigned int m = 0; CLEAN(MSRS) && m < s->msr_table->count; m++) {
 		const struct fake_msr *msr = fake_vcpu_msr(v, s->msr_table->msr[m].index);
 

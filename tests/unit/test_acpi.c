@@ -13,7 +13,7 @@
  * ACPI specification 6.4.
  */
 #define RSDP            0xe0000u
-#define TABLES_END      0x100000u
+#define TABLES_END      0xff000u        /* where the generation id is */
 
 static struct error err;
 
@@ -90,6 +90,8 @@ static void write_tables(unsigned int nr_cpus)
 	for (uint64_t gpa = 0; gpa < RSDP; gpa += 4096)
 		ck_assert_msg(u8(gpa) == 0xa5 && u8(gpa + 4095) == 0xa5, "0x%llx",
 			      (unsigned long long)gpa);
+	for (uint64_t gpa = TABLES_END; gpa < MIB; gpa++)
+		ck_assert_uint_eq(u8(gpa), 0xa5);
 }
 
 /* Processors in order of their APIC ids, then the interrupt controller and how it is wired. */
@@ -229,6 +231,7 @@ START_TEST(test_registers)
 {
 	uint16_t event = port(fadt() + 148, 32, 2), control = port(fadt() + 172, 16, 2);
 	uint16_t timer = port(fadt() + 208, 32, 3), reset = port(fadt() + 116, 8, 1);
+	uint16_t gpe0 = port(fadt() + 220, 16, 1);
 
 	ck_assert_uint_eq(u32(fadt() + 56), event);
 	ck_assert_uint_eq(u32(fadt() + 64), control);
@@ -239,6 +242,9 @@ START_TEST(test_registers)
 	ck_assert_uint_eq(event, ACPI_PM_EVENT);
 	ck_assert_uint_eq(control, ACPI_PM_CONTROL);
 	ck_assert_uint_eq(timer, ACPI_PM_TIMER);
+	ck_assert_uint_eq(u32(fadt() + 80), gpe0);
+	ck_assert_uint_eq(u8(fadt() + 92), 2);
+	ck_assert_uint_eq(gpe0, ACPI_PM_GPE0);
 
 	/* No SMI command: ACPI is on from the start. */
 	ck_assert_uint_eq(u32(fadt() + 48), 0);
@@ -249,6 +255,12 @@ START_TEST(test_registers)
 	acpi_pm_power_button(machine.pm);
 	ck_assert(machine.sci);
 	ck_assert_uint_eq(u16(fadt() + 46), 9);
+	bus_write(&machine.bus, event, 0x0100, 2);
+	ck_assert(!machine.sci);
+	/* And so does the event of the generation id, in the second half of its block. */
+	bus_write(&machine.bus, gpe0 + 1, 1 << ACPI_GENERATION_GPE, 1);
+	acpi_pm_gpe(machine.pm, ACPI_GENERATION_GPE);
+	ck_assert(machine.sci);
 	/* One second of 24 bits. */
 	ck_assert_uint_eq(u32(fadt() + 112) & 1 << 8, 0);
 	ck_assert_uint_eq(bus_read(&machine.bus, timer, 4), 3579545);
@@ -274,10 +286,11 @@ START_TEST(test_flags)
 	/* The blocks that there are not. */
 	assert_zero(fadt() + 60, 4);
 	assert_zero(fadt() + 68, 8);
-	assert_zero(fadt() + 80, 8);
+	assert_zero(fadt() + 84, 4);
+	assert_zero(fadt() + 93, 2);
 	assert_zero(fadt() + 160, 12);
 	assert_zero(fadt() + 184, 24);
-	assert_zero(fadt() + 220, 48);
+	assert_zero(fadt() + 232, 36);
 }
 END_TEST
 
@@ -296,7 +309,7 @@ static uint64_t package_end(uint64_t gpa)
 /* The sleep type of S5, as the DSDT has it, switches the machine off. */
 START_TEST(test_dsdt)
 {
-	uint64_t aml = dsdt() + 36, end = dsdt() + u32(dsdt() + 4), scope, device;
+	uint64_t aml = dsdt() + 36, end = dsdt() + u32(dsdt() + 4), scope, device, gpe;
 
 	assert_bytes(aml, "\10_S5_\22", 6);
 	scope = package_end(aml + 6);
@@ -305,9 +318,9 @@ START_TEST(test_dsdt)
 	ck_assert_uint_eq(machine.power_offs, 1);
 	ck_assert_uint_eq(u8(aml + 9), ACPI_PM_S5);
 
-	/* \_SB with the serial port, the clock and pvpanic, and nothing behind them. */
+	/* \_SB with the serial port, the clock, pvpanic and the generation id. */
 	ck_assert_uint_eq(u8(scope), 0x10);
-	ck_assert_uint_eq(package_end(scope + 1), end);
+	gpe = package_end(scope + 1);
 	assert_bytes(scope + 3, "\\_SB_", 5);
 	device = scope + 8;
 	assert_bytes(device, "\x5b\x82", 2);
@@ -326,7 +339,26 @@ START_TEST(test_dsdt)
 	/* QEMU0001, port 0x505. */
 	assert_bytes(device + 3, "PEVT\10_HID\15QEMU0001", 19);
 	assert_bytes(device + 31, "\x47\1\5\5\5\5\1\1\x79\0", 10);
-	ck_assert_uint_eq(package_end(device + 2), end);
+	ck_assert_uint_eq(package_end(device + 2), device + 41);
+	device += 41;
+	assert_bytes(device, "\x5b\x82", 2);
+	assert_bytes(device + 4, "VGEN\10_HID\15VMND0001", 19);
+	assert_bytes(device + 23, "\10_CID\15VM_Gen_Counter\0\10_DDN\15VM_Gen_Counter\0", 42);
+	/* ADDR, of two numbers: the halves of an address that no table is at. */
+	assert_bytes(device + 65, "\10ADDR\22\10\2\14", 9);
+	ck_assert_uint_eq(u32(device + 74), ACPI_GENERATION_ID);
+	ck_assert_uint_ge(u32(device + 74), TABLES_END);
+	ck_assert_uint_eq(u32(device + 74) % 8, 0);
+	ck_assert_uint_eq(u8(device + 78), 0);
+	ck_assert_uint_eq(package_end(device + 2), device + 79);
+	ck_assert_uint_eq(gpe, device + 79);
+	/* \_GPE with _E00, which notifies it with 0x80. */
+	ck_assert_uint_eq(u8(gpe), 0x10);
+	ck_assert_uint_eq(package_end(gpe + 1), end);
+	assert_bytes(gpe + 2, "\\_GPE\24", 6);
+	ck_assert_uint_eq(package_end(gpe + 8), end);
+	assert_bytes(gpe + 9, "_E00\0\x86\\._SB_VGEN\12\x80", 18);
+	ck_assert_uint_eq(gpe + 27, end);
 }
 END_TEST
 
@@ -338,8 +370,8 @@ START_TEST(test_no_room)
 	ram_destroy(&ram);
 	/* More processors than there can be. */
 	ram_init(&ram, MIB, 0);
-	ck_assert_int_eq(acpi_write_tables(&ram, 9000, &err), -1);
-	ck_assert_ptr_nonnull(strstr(err.text, "9000 vCPUs do not fit"));
+	ck_assert_int_eq(acpi_write_tables(&ram, 8100, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.text, "8100 vCPUs do not fit"));
 	ram_destroy(&ram);
 }
 END_TEST

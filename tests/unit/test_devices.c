@@ -340,6 +340,39 @@ START_TEST(power_button)
 }
 END_TEST
 
+START_TEST(general_purpose_events)
+{
+	acpi_pm_gpe(pm, 3);
+	ck_assert_uint_eq(inw(0x60c), 0x0008);
+	ck_assert(!world.sci);
+	out(0x60d, 0xff);
+	ck_assert(world.sci);
+	/* Only writing 1 clears, and only that one. */
+	acpi_pm_gpe(pm, 0);
+	out(0x60c, 0xf7);
+	ck_assert_uint_eq(inw(0x60c), 0xff08);
+	ck_assert(world.sci);
+	/* The line is shared with the fixed events. */
+	outw(0x602, 0x0100);
+	acpi_pm_power_button(pm);
+	out(0x60c, 0x08);
+	ck_assert(world.sci);
+	outw(0x600, 0x0100);
+	ck_assert(!world.sci);
+	acpi_pm_gpe(pm, 7);
+	outw(0x60c, 0x7f00);
+	ck_assert_uint_eq(inw(0x60c), 0x7f80);
+	ck_assert(!world.sci);
+	outw(0x60c, 0x8080);
+	ck_assert_uint_eq(inw(0x60c), 0x8000);
+	acpi_pm_gpe(pm, 7);
+	ck_assert(world.sci);
+	acpi_pm_reset(pm);
+	ck_assert(!world.sci);
+	ck_assert_uint_eq(inw(0x60c), 0);
+}
+END_TEST
+
 START_TEST(power_off)
 {
 	unsigned int type;
@@ -417,7 +450,7 @@ END_TEST
 START_TEST(creation_fails)
 {
 	static const uint16_t ports[] = { 0xe9, 0xf6, 0x60, 0x64, 0x92, 0x603, 0x605, 0x60b,
-					  0x505 };
+					  0x60d, 0x505 };
 	struct bus_device rival = { "rival", NULL, NULL, NULL };
 	struct error err;
 	unsigned int i, n;
@@ -434,7 +467,7 @@ START_TEST(creation_fails)
 		made[4] = pvpanic_new(&other, &pvpanic_config, &err);
 		ck_assert_ptr_nonnull(strstr(err.text, "of rival"));
 		for (n = 0; n < 5; n++)
-			ck_assert_int_eq(!made[n], n == (unsigned int)"\0\1\2\2\2\3\3\3\4"[i]);
+			ck_assert_int_eq(!made[n], n == (unsigned int)"\0\1\2\2\2\3\3\3\3\4"[i]);
 		debugcon_free(made[0]);
 		debug_exit_free(made[1]);
 		i8042_free(made[2]);
@@ -466,8 +499,8 @@ START_TEST(creation_fails)
 		ck_assert_int_eq(err.code, ENOMEM);
 	}
 	alloc_fail_at(0);
-	/* Five devices and nine ranges. */
-	ck_assert_uint_eq(n, 15);
+	/* Five devices and ten ranges. */
+	ck_assert_uint_eq(n, 16);
 }
 END_TEST
 
@@ -485,6 +518,7 @@ Suite *devices_suite(void)
 	tcase_add_test(t, i8042_resets);
 	tcase_add_test(t, i8042_a20);
 	tcase_add_test(t, power_button);
+	tcase_add_test(t, general_purpose_events);
 	tcase_add_test(t, power_off);
 	tcase_add_test(t, pm_timer);
 	tcase_add_test(t, pm_timer_carry);

@@ -19,7 +19,20 @@ static int64_t read_now(void *opaque)
 	return now;
 }
 
-static const struct rtc_config config = { 3ULL << 30, 5ULL << 30, read_now, &now };
+static void on_irq(void *opaque, bool level)
+{
+	(void)opaque;
+	(void)level;
+}
+
+static void on_set_timer(void *opaque, int64_t when)
+{
+	(void)opaque;
+	(void)when;
+}
+
+static const struct rtc_config config = { 3ULL << 30, 5ULL << 30, read_now, on_irq, on_set_timer,
+					  &now };
 
 static void setup(void)
 {
@@ -27,6 +40,7 @@ static void setup(void)
 	bus_init(&bus, "I/O");
 	rtc = rtc_new(&bus, &config, NULL);
 	ck_assert_ptr_nonnull(rtc);
+	rtc_go_on(rtc);
 }
 
 static void teardown(void)
@@ -183,6 +197,7 @@ END_TEST
 
 START_TEST(update_ended)
 {
+	set_cmos(0x0a, 0x20);           /* no periods */
 	ck_assert_uint_eq(cmos(0x0c), 0);
 	now = NSEC;
 	ck_assert_uint_eq(cmos(0x0c), 0x10);
@@ -217,7 +232,7 @@ static uint32_t cmos_size(uint8_t index, unsigned int len)
 static void check_sizes(uint64_t low, uint64_t high, uint32_t base, uint32_t extended,
 			uint32_t above_16m, uint32_t above_4g)
 {
-	const struct rtc_config sized = { low, high, read_now, &now };
+	const struct rtc_config sized = { low, high, read_now, on_irq, on_set_timer, &now };
 
 	rtc_free(rtc);
 	rtc = rtc_new(&bus, &sized, NULL);

@@ -16,15 +16,27 @@ static const struct {
 	const char *name;
 	qmp_handler *handler;
 } commands[] = {
+	{ "add-fd", qmp_add_fd },
+	{ "closefd", qmp_closefd },
 	{ "cont", qmp_cont },
+	{ "getfd", qmp_getfd },
 	{ "human-monitor-command", qmp_human_monitor_command },
 	{ "inject-nmi", qmp_inject_nmi },
 	{ "memsave", qmp_memsave },
+	{ "migrate", qmp_migrate },
+	{ "migrate-incoming", qmp_migrate_incoming },
+	{ "migrate-set-capabilities", qmp_migrate_set_capabilities },
+	{ "migrate-set-parameters", qmp_migrate_set_parameters },
+	{ "migrate_cancel", qmp_migrate_cancel },
 	{ "pmemsave", qmp_pmemsave },
 	{ "qmp_capabilities", qmp_qmp_capabilities },
 	{ "query-commands", qmp_query_commands },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-fdsets", qmp_query_fdsets },
 	{ "query-kvm", qmp_query_kvm },
+	{ "query-migrate", qmp_query_migrate },
+	{ "query-migrate-capabilities", qmp_query_migrate_capabilities },
+	{ "query-migrate-parameters", qmp_query_migrate_parameters },
 	{ "query-name", qmp_query_name },
 	{ "query-qmp-schema", qmp_query_qmp_schema },
 	{ "query-status", qmp_query_status },
@@ -34,8 +46,10 @@ static const struct {
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
 	{ "quit", qmp_quit },
+	{ "remove-fd", qmp_remove_fd },
 	{ "set-action", qmp_set_action },
 	{ "set-vcpu-registers", qmp_set_vcpu_registers },
+	{ "snapshot-save", qmp_snapshot_save },
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
@@ -83,6 +97,7 @@ START_TEST(test_events)
 		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false },
 		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true },
 		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true },
+		{ QMP_EVENT_MIGRATION, "MIGRATION", true },
 	};
 
 	ck_assert_uint_eq(QMP_EVENT_COUNT, COUNT(events));

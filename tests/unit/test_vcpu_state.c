@@ -206,7 +206,7 @@ static void edit_everything(struct vcpu_state *s)
 
 static const char full_order[] =
 	"SET_CPUID2 SET_TSC_KHZ SET_MSRS SET_REGS SET_SREGS2 SET_NESTED_STATE SET_XCRS SET_XSAVE "
-	"SET_LAPIC SET_MSRS SET_VCPU_EVENTS SET_MP_STATE SET_DEBUGREGS SET_GUEST_DEBUG";
+	"SET_LAPIC SET_DEVICE_ATTR SET_MSRS SET_VCPU_EVENTS SET_MP_STATE SET_DEBUGREGS SET_GUEST_DEBUG";
 static const char reset_order[] =
 	"SET_MSRS SET_REGS SET_SREGS2 SET_NESTED_STATE SET_XCRS SET_XSAVE "
 	"SET_LAPIC SET_MSRS SET_VCPU_EVENTS SET_MP_STATE SET_DEBUGREGS SET_GUEST_DEBUG";
@@ -255,7 +255,7 @@ START_TEST(names_and_levels)
 {
 	static const char *const names[SUBSTATE_COUNT] = {
 		"cpuid", "tsc_khz", "feature_control", "regs", "sregs", "nested", "xcrs", "xsave",
-		"lapic", "msrs", "events", "latched_events", "mp_state", "debugregs", "guest_debug",
+		"lapic", "tsc_offset", "msrs", "events", "latched_events", "mp_state", "debugregs", "guest_debug",
 	};
 
 	for (int sub = 0; sub < SUBSTATE_COUNT; sub++) {

@@ -36,7 +36,12 @@ static void quit(void *opaque)
 
 void wire_open(struct wire *wire)
 {
-	struct monitor_config config = { .name = "guest", .uuid = "0", .quit = quit };
+	wire_open_vm(wire, NULL);
+}
+
+void wire_open_vm(struct wire *wire, struct vm *vm)
+{
+	struct monitor_config config = { .vm = vm, .name = "guest", .uuid = "0", .quit = quit };
 	struct error err;
 
 	memset(wire, 0, sizeof(*wire));
@@ -189,6 +194,25 @@ void wire_send(struct wire *wire, struct peer *peer, const char *bytes, size_t l
 		wire_turn(wire);
 		peer_read(peer);
 	}
+}
+
+void wire_send_fds(struct peer *peer, const char *text, const int *fds, size_t count)
+{
+	struct iovec iov = { (char *)text, strlen(text) };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(256 * sizeof(int))] = { 0 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
+	ck_assert_int_eq(sendmsg(peer->fd, &msg, 0), (ssize_t)strlen(text));
 }
 
 void wire_expect(struct wire *wire, struct peer *peer, const char *text, const char *expected)

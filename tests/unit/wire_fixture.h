@@ -40,6 +40,8 @@ struct peer {
 };
 
 void wire_open(struct wire *wire);
+/* With a machine, which may be one that only the commands to come know how to use. */
+void wire_open_vm(struct wire *wire, struct vm *vm);
 void wire_close(struct wire *wire);
 
 struct peer wire_connect(struct wire *wire, bool pretty);
@@ -51,6 +53,8 @@ void wire_turn(struct wire *wire);
 void wire_settle(struct wire *wire, struct peer *peer);
 /* Sends everything; what does not fit waits for the monitor, and for `peer` to read. */
 void wire_send(struct wire *wire, struct peer *peer, const char *bytes, size_t len);
+/* Sends everything, in one piece, with descriptors, which stay the caller's. */
+void wire_send_fds(struct peer *peer, const char *text, const int *fds, size_t count);
 /* Sends a text, settles, and compares what came with `expected`, byte by byte. */
 void wire_expect(struct wire *wire, struct peer *peer, const char *text, const char *expected);
 /* Connected clients. */

@@ -5,12 +5,15 @@
 #include <stddef.h>
 #include <string.h>
 
-#define TABLES_END 0x100000u
+/* The tables end where the generation id is, and the area behind that. */
+#define TABLES_END ACPI_GENERATION_ID
+#define AREA_END   0x100000u
 
 /* What vmm/dev/acpi_pm.h has at these ports, and vmm/dev/i8042.h at 0x64. */
 #define PM1A_EVENT_PORT   0x600
 #define PM1A_CONTROL_PORT 0x604
 #define PM_TIMER_PORT     0x608
+#define GPE0_PORT         0x60c
 #define SCI_IRQ           9
 #define RESET_PORT        0x64
 #define RESET_VALUE       0xfe
@@ -154,14 +157,14 @@ struct madt_x2apic_nmi {
 #define FIRST_X2APIC_ID 255
 
 /*
- * The DSDT's program (ACPI chapter 20): sleep state S5, the serial port, the clock and pvpanic.
- * The power button is part of the fixed hardware that the FADT describes.
+ * The DSDT's program (ACPI chapter 20): sleep state S5, the serial port, the clock, pvpanic and the
+ * generation id.  The power button is part of the fixed hardware that the FADT describes.
  */
 static const uint8_t dsdt_code[] = {
 	/* Name (_S5, Package (4) { 5, 5, 0, 0 }) */
 	0x08, '_', 'S', '5', '_', 0x12, 0x08, 4, 0x0a, 5, 0x0a, 5, 0x00, 0x00,
 	/* Scope (\_SB) */
-	0x10, 0x44, 0x08, '\\', '_', 'S', 'B', '_',
+	0x10, 0x43, 0x0d, '\\', '_', 'S', 'B', '_',
 	/* Device (COM1) */
 	0x5b, 0x82, 0x2b, 'C', 'O', 'M', '1',
 	/* Name (_HID, EisaId ("PNP0501")), Name (_UID, 1) */
@@ -184,6 +187,24 @@ static const uint8_t dsdt_code[] = {
 	/* Name (_CRS, ResourceTemplate () { IO (0x505, 1) }) */
 	0x08, '_', 'C', 'R', 'S', 0x11, 0x0d, 0x0a, 0x0a,
 	0x47, 0x01, 0x05, 0x05, 0x05, 0x05, 0x01, 0x01, 0x79, 0x00,
+	/* Device (VGEN) */
+	0x5b, 0x82, 0x4d, 0x04, 'V', 'G', 'E', 'N',
+	/* Name (_HID, "VMND0001"), Name (_CID, "VM_Gen_Counter"), Name (_DDN, "VM_Gen_Counter") */
+	0x08, '_', 'H', 'I', 'D', 0x0d, 'V', 'M', 'N', 'D', '0', '0', '0', '1', 0x00,
+	0x08, '_', 'C', 'I', 'D', 0x0d,
+	'V', 'M', '_', 'G', 'e', 'n', '_', 'C', 'o', 'u', 'n', 't', 'e', 'r', 0x00,
+	0x08, '_', 'D', 'D', 'N', 0x0d,
+	'V', 'M', '_', 'G', 'e', 'n', '_', 'C', 'o', 'u', 'n', 't', 'e', 'r', 0x00,
+	/* Name (ADDR, Package (2) { ACPI_GENERATION_ID, 0 }) */
+	0x08, 'A', 'D', 'D', 'R', 0x12, 0x08, 2, 0x0c,
+	ACPI_GENERATION_ID & 0xff, ACPI_GENERATION_ID >> 8 & 0xff, ACPI_GENERATION_ID >> 16, 0,
+	0x00,
+	/* Scope (\_GPE) */
+	0x10, 0x1a, '\\', '_', 'G', 'P', 'E',
+	/* Method (_E00, 0): ACPI_GENERATION_GPE, which is an edge */
+	0x14, 0x13, '_', 'E', '0', '0', 0x00,
+	/* Notify (\_SB.VGEN, 0x80) */
+	0x86, '\\', 0x2e, '_', 'S', 'B', '_', 'V', 'G', 'E', 'N', 0x0a, 0x80,
 };
 
 /* The area, and how far it is filled. */
@@ -253,6 +274,8 @@ static void fill_fadt(struct fadt *fadt, uint32_t facs, uint32_t dsdt)
 	fadt->pm1_event_length = 4;
 	fadt->pm1_control_length = 2;
 	fadt->pm_timer_length = 4;
+	fadt->gpe0 = GPE0_PORT;
+	fadt->gpe0_length = 2;
 	fadt->c2_latency = 0xfff;       /* more than 100 and 1000: no C2, no C3 */
 	fadt->c3_latency = 0xfff;
 	fadt->century = 0x32;
@@ -266,6 +289,8 @@ static void fill_fadt(struct fadt *fadt, uint32_t facs, uint32_t dsdt)
 	fadt->x_pm1a_event.access = 2;  /* status and enable are registers of 16 bits each */
 	fadt->x_pm1a_control = port(PM1A_CONTROL_PORT, 2);
 	fadt->x_pm_timer = port(PM_TIMER_PORT, 4);
+	fadt->x_gpe0 = port(GPE0_PORT, 2);
+	fadt->x_gpe0.access = 1;        /* likewise, of 8 */
 	memcpy(&fadt->hypervisor_id, "vmond", 5);
 	finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }
@@ -335,7 +360,7 @@ int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct 
 	struct header *dsdt;
 	struct madt *madt;
 
-	t.host = memory_at(memory, ACPI_TABLES_START, t.size);
+	t.host = memory_at(memory, ACPI_TABLES_START, AREA_END - ACPI_TABLES_START);
 	if (!t.host)
 		return error_set(err, ENOMEM, "the ACPI tables lie at 0x%x, which is not RAM; give "
 				 "the VM at least 1 MiB of memory", ACPI_TABLES_START);

@@ -11,10 +11,16 @@
  * The ACPI tables that describe a machine to its guest: RSDP, XSDT, FADT, FACS, MADT, DSDT (ACPI
  * specification 6.4).  They lie in the PC's firmware area, where guests search for the RSDP, and
  * which the memory map has as reserved.
+ *
+ * The DSDT has a device for the machine's generation id, whose 16 bytes are not written here but
+ * lie in a page of their own behind the tables; a general-purpose event tells that they changed.
  */
 
 /* Where the RSDP is, and the other tables behind it. */
 #define ACPI_TABLES_START 0xe0000u
+
+#define ACPI_GENERATION_ID  0xff000u
+#define ACPI_GENERATION_GPE 0
 
 /*
  * Writes the tables for a machine with nr_cpus processors, whose APIC ids are 0 to nr_cpus - 1.

@@ -149,6 +149,11 @@ int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cp
 	return 0;
 }
 
+void boot_ram_filled(struct boot *boot)
+{
+	boot->ram_written = true;
+}
+
 const char *boot_format_name(const struct boot *boot)
 {
 	return boot_loaders[boot->format].name;

@@ -67,6 +67,9 @@ void boot_close(struct boot *boot);             /* NULL is allowed */
 int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cpus,
 	      struct boot_entry *entry, struct error *err);
 
+/* RAM has been filled by somebody else: a later boot_load() has to clear it, too. */
+void boot_ram_filled(struct boot *boot);
+
 /* "PVH" and so on, for the log. */
 const char *boot_format_name(const struct boot *boot);
 

@@ -25,6 +25,9 @@
 #define PM1_SLP_TYP             (7 << PM1_SLP_TYP_SHIFT)
 #define PM1_SLP_EN              0x2000
 
+#define PM1_STATUS_BITS         (PM1_TIMER | PM1_POWER_BUTTON)
+#define PM1_CONTROL_BITS        (PM1_BM_RLD | PM1_SLP_TYP)
+
 #define TIMER_HZ                3579545
 #define TIMER_BITS              24
 #define NSEC_PER_SEC            1000000000ULL
@@ -37,6 +40,7 @@ struct acpi_pm {
 	pthread_mutex_t lock;
 	/* Under the lock. */
 	uint16_t status, enable, control;
+	uint8_t gpe_status, gpe_enable;
 	uint64_t carries;               /* changes of the timer's top bit that `status` knows of */
 	bool level;                     /* of the SCI */
 };
@@ -64,9 +68,14 @@ static void update_status(struct acpi_pm *pm)
 	pm->carries = carries;
 }
 
+static bool sci_level(const struct acpi_pm *pm)
+{
+	return (pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable);
+}
+
 static void update_sci(struct acpi_pm *pm)
 {
-	bool level = pm->status & pm->enable;
+	bool level = sci_level(pm);
 
 	if (level == pm->level)
 		return;
@@ -124,7 +133,7 @@ static void control_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 	unsigned int type;
 
 	pthread_mutex_lock(&pm->lock);
-	pm->control = ((pm->control & ~touched) | written) & (PM1_BM_RLD | PM1_SLP_TYP);
+	pm->control = ((pm->control & ~touched) | written) & PM1_CONTROL_BITS;
 	if (written & PM1_SLP_EN) {
 		type = (pm->control & PM1_SLP_TYP) >> PM1_SLP_TYP_SHIFT;
 		off = type == ACPI_PM_S5 || type == 0;
@@ -142,9 +151,44 @@ static uint64_t timer_read(void *opaque, uint64_t offset, unsigned int size)
 	return ticks >> (offset * 8);
 }
 
+static uint8_t gpe_read_byte(void *opaque, unsigned int offset)
+{
+	struct acpi_pm *pm = opaque;
+	uint8_t value;
+
+	pthread_mutex_lock(&pm->lock);
+	value = offset ? pm->gpe_enable : pm->gpe_status;
+	pthread_mutex_unlock(&pm->lock);
+	return value;
+}
+
+static void gpe_write_byte(void *opaque, unsigned int offset, uint8_t value)
+{
+	struct acpi_pm *pm = opaque;
+
+	pthread_mutex_lock(&pm->lock);
+	if (offset)
+		pm->gpe_enable = value;
+	else
+		pm->gpe_status &= ~value;
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+static uint64_t gpe_read(void *opaque, uint64_t offset, unsigned int size)
+{
+	return device_read_bytes(gpe_read_byte, opaque, offset, size);
+}
+
+static void gpe_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
+{
+	device_write_bytes(gpe_write_byte, opaque, offset, value, size);
+}
+
 static void set_defaults(struct acpi_pm *pm)
 {
 	pm->status = pm->enable = pm->control = 0;
+	pm->gpe_status = pm->gpe_enable = 0;
 	pm->carries = timer_carries(pm);
 }
 
@@ -164,6 +208,48 @@ void acpi_pm_power_button(struct acpi_pm *pm)
 	pthread_mutex_unlock(&pm->lock);
 }
 
+void acpi_pm_gpe(struct acpi_pm *pm, unsigned int event)
+{
+	pthread_mutex_lock(&pm->lock);
+	pm->gpe_status |= 1 << event;
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+void acpi_pm_save(struct acpi_pm *pm, struct bytes_out *out)
+{
+	pthread_mutex_lock(&pm->lock);
+	bytes_put_u16(out, pm->status);
+	bytes_put_u16(out, pm->enable);
+	bytes_put_u16(out, pm->control);
+	bytes_put_u8(out, pm->gpe_status);
+	bytes_put_u8(out, pm->gpe_enable);
+	bytes_put_u64(out, pm->carries);
+	pthread_mutex_unlock(&pm->lock);
+}
+
+int acpi_pm_load(struct acpi_pm *pm, struct bytes_in *in, struct error *err)
+{
+	uint16_t status = bytes_get_u16(in), enable = bytes_get_u16(in);
+	uint16_t control = bytes_get_u16(in);
+	uint8_t gpe_status = bytes_get_u8(in), gpe_enable = bytes_get_u8(in);
+	uint64_t carries = bytes_get_u64(in);
+
+	if ((status & ~PM1_STATUS_BITS) || (enable & ~PM1_ENABLE_BITS) ||
+	    (control & ~PM1_CONTROL_BITS))
+		return error_set(err, EINVAL, "its registers have bits that this machine lacks");
+	pthread_mutex_lock(&pm->lock);
+	pm->status = status;
+	pm->enable = enable;
+	pm->control = control;
+	pm->gpe_status = gpe_status;
+	pm->gpe_enable = gpe_enable;
+	pm->carries = carries;
+	pm->level = sci_level(pm);
+	pthread_mutex_unlock(&pm->lock);
+	return 0;
+}
+
 struct acpi_pm *acpi_pm_new(struct bus *pio, const struct acpi_pm_config *config,
 			    struct error *err)
 {
@@ -171,6 +257,7 @@ struct acpi_pm *acpi_pm_new(struct bus *pio, const struct acpi_pm_config *config
 	struct bus_device event = { "acpi-evt", event_read, event_write, pm };
 	struct bus_device control = { "acpi-cnt", control_read, control_write, pm };
 	struct bus_device timer = { "acpi-tmr", timer_read, NULL, pm };
+	struct bus_device gpe = { "acpi-gpe0", gpe_read, gpe_write, pm };
 
 	if (!pm) {
 		error_errno(err, ENOMEM, "ACPI power management");
@@ -182,7 +269,8 @@ struct acpi_pm *acpi_pm_new(struct bus *pio, const struct acpi_pm_config *config
 	set_defaults(pm);
 	if (bus_add(pio, ACPI_PM_EVENT, 4, &event, err) == -1 ||
 	    bus_add(pio, ACPI_PM_CONTROL, 2, &control, err) == -1 ||
-	    bus_add(pio, ACPI_PM_TIMER, 4, &timer, err) == -1) {
+	    bus_add(pio, ACPI_PM_TIMER, 4, &timer, err) == -1 ||
+	    bus_add(pio, ACPI_PM_GPE0, 2, &gpe, err) == -1) {
 		acpi_pm_free(pm);
 		return NULL;
 	}

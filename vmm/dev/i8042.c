@@ -108,20 +108,28 @@ static uint64_t data_read(void *opaque, uint64_t offset, unsigned int size)
 	return byte;
 }
 
-/* True when the command resets the machine. */
-static bool run_command(struct i8042 *k, uint8_t command)
+/* Commands that the next byte to the data port belongs to. */
+static bool takes_operand(uint8_t command)
 {
-	k->pending = 0;
 	switch (command) {
-	case CMD_READ_RAM ... CMD_READ_RAM + RAM_SIZE - 1:
-		put_output(k, k->ram[command - CMD_READ_RAM], false);
-		break;
 	case CMD_WRITE_RAM ... CMD_WRITE_RAM + RAM_SIZE - 1:
 	case CMD_WRITE_OUTPUT:
 	case CMD_WRITE_BUFFER:
 	case CMD_WRITE_AUX_BUFFER:
 	case CMD_WRITE_AUX:
-		k->pending = command;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* True when the command resets the machine. */
+static bool run_command(struct i8042 *k, uint8_t command)
+{
+	k->pending = takes_operand(command) ? command : 0;
+	switch (command) {
+	case CMD_READ_RAM ... CMD_READ_RAM + RAM_SIZE - 1:
+		put_output(k, k->ram[command - CMD_READ_RAM], false);
 		break;
 	case CMD_TEST_AUX:
 		/* Not "passed": that would be taken for a mouse port. */
@@ -254,6 +262,49 @@ void i8042_reset(struct i8042 *k)
 	pthread_mutex_lock(&k->lock);
 	set_defaults(k);
 	pthread_mutex_unlock(&k->lock);
+}
+
+/* Booleans as they are saved. */
+#define SAVED_OUTPUT_FULL       0x01
+#define SAVED_TIMEOUT           0x02
+#define SAVED_LAST_WAS_COMMAND  0x04
+#define SAVED_A20               0x08
+#define SAVED_ALL               0x0f
+
+void i8042_save(struct i8042 *k, struct bytes_out *out)
+{
+	pthread_mutex_lock(&k->lock);
+	bytes_put(out, k->ram, sizeof(k->ram));
+	bytes_put_u8(out, k->output);
+	bytes_put_u8(out, (k->output_full ? SAVED_OUTPUT_FULL : 0) |
+			  (k->timeout ? SAVED_TIMEOUT : 0) |
+			  (k->last_was_command ? SAVED_LAST_WAS_COMMAND : 0) |
+			  (k->a20 ? SAVED_A20 : 0));
+	bytes_put_u8(out, k->pending);
+	pthread_mutex_unlock(&k->lock);
+}
+
+int i8042_load(struct i8042 *k, struct bytes_in *in, struct error *err)
+{
+	uint8_t ram[RAM_SIZE], output, flags, pending;
+
+	bytes_get(in, ram, sizeof(ram));
+	output = bytes_get_u8(in);
+	flags = bytes_get_u8(in);
+	pending = bytes_get_u8(in);
+	if ((flags & ~SAVED_ALL) || (pending && !takes_operand(pending)))
+		return error_set(err, EINVAL, "it is in no state that the keyboard controller "
+				 "can have");
+	pthread_mutex_lock(&k->lock);
+	memcpy(k->ram, ram, sizeof(k->ram));
+	k->output = output;
+	k->output_full = flags & SAVED_OUTPUT_FULL;
+	k->timeout = flags & SAVED_TIMEOUT;
+	k->last_was_command = flags & SAVED_LAST_WAS_COMMAND;
+	k->a20 = flags & SAVED_A20;
+	k->pending = pending;
+	pthread_mutex_unlock(&k->lock);
+	return 0;
 }
 
 struct i8042 *i8042_new(struct bus *pio, const struct i8042_config *config, struct error *err)

@@ -4,6 +4,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/dev/device.h"
+#include "vmm/snapshot/bytes.h"
 
 /*
  * i8042 keyboard controller of the AT kind (one channel, no mouse) with no keyboard plugged in:
@@ -26,5 +27,9 @@ struct i8042_config {
 struct i8042 *i8042_new(struct bus *pio, const struct i8042_config *config, struct error *err);
 void i8042_free(struct i8042 *i8042);
 void i8042_reset(struct i8042 *i8042);
+
+/* State, while no vCPU runs. */
+void i8042_save(struct i8042 *i8042, struct bytes_out *out);
+int i8042_load(struct i8042 *i8042, struct bytes_in *in, struct error *err);
 
 #endif

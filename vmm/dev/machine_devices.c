@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
+#include "vmm/boot/acpi.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debug_exit.h"
 #include "vmm/dev/debugcon.h"
@@ -15,14 +17,21 @@
 #include "vmm/dev/pvpanic.h"
 #include "vmm/dev/rtc.h"
 #include "vmm/dev/serial.h"
+#include "vmm/dev/timer.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
 
 #define SERIAL_BASE     0x3f8
 #define SERIAL_GSI      4
+#define RTC_GSI         8
 #define SCI_GSI         9
 
 #define CONSOLE_LINE    256
+
+#define GENERATION_ID   16              /* bytes */
+
+/* A hundred years, in ns. */
+#define CLOCK_MAX       (UINT64_C(100) * 366 * 86400 * 1000000000)
 
 struct vm_devices {
 	/* Constant. */
@@ -33,7 +42,13 @@ struct vm_devices {
 	struct i8042 *i8042;
 	struct acpi_pm *acpi_pm;
 	struct rtc *rtc;
+	struct timer *rtc_timer;
 	struct pvpanic *pvpanic;
+
+	/* Written by the owner's thread while no vCPU runs. */
+	uint8_t generation_id[GENERATION_ID];
+	bool stopped;
+	int64_t clock;                  /* stopped: the machine's clock; else the host's at its 0 */
 
 	/* The debug console's unfinished line, and its lock. */
 	pthread_mutex_t console_lock;
@@ -49,10 +64,11 @@ static int64_t read_clock(clockid_t id)
 	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-static int64_t clock_monotonic(void *opaque)
+static int64_t clock_machine(void *opaque)
 {
-	(void)opaque;
-	return read_clock(CLOCK_MONOTONIC);
+	const struct vm_devices *d = opaque;
+
+	return d->stopped ? d->clock : read_clock(CLOCK_MONOTONIC) - d->clock;
 }
 
 static int64_t clock_utc(void *opaque)
@@ -187,6 +203,27 @@ static void guest_crashloaded(void *opaque)
 	vm_post(d->vm, VM_REQUEST_CRASHLOADED);
 }
 
+static void rtc_irq(void *opaque, bool level)
+{
+	struct vm_devices *d = opaque;
+
+	vm_irq_line(d->vm, RTC_GSI, level);
+}
+
+static void rtc_set_timer(void *opaque, int64_t when)
+{
+	struct vm_devices *d = opaque;
+
+	timer_set(d->rtc_timer, when);
+}
+
+static void rtc_time(void *opaque)
+{
+	struct vm_devices *d = opaque;
+
+	rtc_timer_fired(d->rtc);
+}
+
 static void sci(void *opaque, bool level)
 {
 	struct vm_devices *d = opaque;
@@ -208,12 +245,15 @@ static int create_devices(struct vm_devices *d, struct error *err)
 	const struct debugcon_config debugcon = { console_transmit, d };
 	const struct debug_exit_config debug_exit = { guest_exit, d };
 	const struct i8042_config i8042 = { guest_reset, d };
-	const struct acpi_pm_config acpi_pm = { sci, guest_power_off, clock_monotonic, d };
+	const struct acpi_pm_config acpi_pm = { sci, guest_power_off, clock_machine, d };
 	const struct pvpanic_config pvpanic = { guest_panicked, guest_crashloaded, d };
 	const struct rtc_config rtc = {
 		.low_memory = memory->part[0].size,
 		.high_memory = memory->nr_parts > 1 ? memory->part[1].size : 0,
 		.clock = clock_utc,
+		.irq = rtc_irq,
+		.set_timer = rtc_set_timer,
+		.opaque = d,
 	};
 
 	if (!(d->serial = serial_new(pio, &serial, err)) ||
@@ -221,9 +261,20 @@ static int create_devices(struct vm_devices *d, struct error *err)
 	    !(d->debug_exit = debug_exit_new(pio, &debug_exit, err)) ||
 	    !(d->i8042 = i8042_new(pio, &i8042, err)) ||
 	    !(d->acpi_pm = acpi_pm_new(pio, &acpi_pm, err)) ||
+	    !(d->rtc_timer = timer_new(rtc_time, d, err)) ||
 	    !(d->rtc = rtc_new(pio, &rtc, err)) ||
 	    !(d->pvpanic = pvpanic_new(pio, &pvpanic, err)))
 		return -1;
+	return 0;
+}
+
+/* Of a machine that was given no id: one that no other has. */
+static int make_generation_id(struct vm_devices *d, struct error *err)
+{
+	if (d->vm->config.generation_id)
+		memcpy(d->generation_id, d->vm->config.generation_id, GENERATION_ID);
+	else if (getrandom(d->generation_id, GENERATION_ID, 0) != GENERATION_ID)
+		return error_errno(err, errno, "random bytes for a generation id");
 	return 0;
 }
 
@@ -236,8 +287,9 @@ struct vm_devices *vm_devices_new(struct vm *vm, struct error *err)
 		return NULL;
 	}
 	d->vm = vm;
+	d->stopped = true;
 	pthread_mutex_init(&d->console_lock, NULL);
-	if (create_devices(d, err) == -1) {
+	if (make_generation_id(d, err) == -1 || create_devices(d, err) == -1) {
 		vm_devices_free(d);
 		return NULL;
 	}
@@ -250,6 +302,7 @@ void vm_devices_free(struct vm_devices *d)
 		return;
 	console_flush(d);
 	pvpanic_free(d->pvpanic);
+	timer_free(d->rtc_timer);
 	rtc_free(d->rtc);
 	acpi_pm_free(d->acpi_pm);
 	i8042_free(d->i8042);
@@ -277,4 +330,156 @@ void vm_devices_power_button(struct vm_devices *d)
 size_t vm_devices_serial_receive(struct vm_devices *d, const uint8_t *bytes, size_t len)
 {
 	return serial_receive(d->serial, bytes, len);
+}
+
+void vm_devices_boot(struct vm_devices *d)
+{
+	memory_write(&d->vm->memory, ACPI_GENERATION_ID, d->generation_id, GENERATION_ID);
+}
+
+void vm_devices_stop(struct vm_devices *d)
+{
+	d->clock = clock_machine(d);
+	d->stopped = true;
+	rtc_stop(d->rtc);
+}
+
+void vm_devices_go_on(struct vm_devices *d)
+{
+	d->clock = read_clock(CLOCK_MONOTONIC) - clock_machine(d);
+	d->stopped = false;
+	rtc_go_on(d->rtc);
+}
+
+int vm_devices_set_generation_id(struct vm_devices *d, const uint8_t id[GENERATION_ID])
+{
+	if (memcmp(d->generation_id, id, GENERATION_ID) == 0)
+		return 0;
+	if (!memory_write(&d->vm->memory, ACPI_GENERATION_ID, id, GENERATION_ID))
+		return -1;
+	memcpy(d->generation_id, id, GENERATION_ID);
+	acpi_pm_gpe(d->acpi_pm, ACPI_GENERATION_GPE);
+	return 0;
+}
+
+/* ---- saved state ---- */
+
+static void save_clock(struct vm_devices *d, struct bytes_out *out)
+{
+	bytes_put_u64(out, clock_machine(d));
+}
+
+static int load_clock(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	uint64_t clock = bytes_get_u64(in);
+
+	if (clock > CLOCK_MAX)
+		return error_set(err, EINVAL, "the machine has run for longer than any can");
+	d->clock = clock;
+	return 0;
+}
+
+static void save_generation_id(struct vm_devices *d, struct bytes_out *out)
+{
+	bytes_put(out, d->generation_id, GENERATION_ID);
+}
+
+static int load_generation_id(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	(void)err;
+	bytes_get(in, d->generation_id, GENERATION_ID);
+	return 0;
+}
+
+static void save_serial(struct vm_devices *d, struct bytes_out *out)
+{
+	serial_save(d->serial, out);
+}
+
+static int load_serial(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	return serial_load(d->serial, in, err);
+}
+
+static void save_i8042(struct vm_devices *d, struct bytes_out *out)
+{
+	i8042_save(d->i8042, out);
+}
+
+static int load_i8042(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	return i8042_load(d->i8042, in, err);
+}
+
+static void save_acpi_pm(struct vm_devices *d, struct bytes_out *out)
+{
+	acpi_pm_save(d->acpi_pm, out);
+}
+
+static int load_acpi_pm(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	return acpi_pm_load(d->acpi_pm, in, err);
+}
+
+static void save_rtc(struct vm_devices *d, struct bytes_out *out)
+{
+	rtc_save(d->rtc, out);
+}
+
+static int load_rtc(struct vm_devices *d, struct bytes_in *in, struct error *err)
+{
+	return rtc_load(d->rtc, in, err);
+}
+
+/* A section each.  Devices that are not here have no state. */
+static const struct {
+	const char *section;
+	uint32_t version;
+	void (*save)(struct vm_devices *d, struct bytes_out *out);
+	int (*load)(struct vm_devices *d, struct bytes_in *in, struct error *err);
+} saved[] = {
+	{ "machine-clock", 1, save_clock, load_clock },
+	{ "generation-id", 1, save_generation_id, load_generation_id },
+	{ "serial", 1, save_serial, load_serial },
+	{ "i8042", 1, save_i8042, load_i8042 },
+	{ "acpi-pm", 1, save_acpi_pm, load_acpi_pm },
+	{ "rtc", 1, save_rtc, load_rtc },
+};
+#define NR_SAVED        (sizeof(saved) / sizeof(saved[0]))
+
+int vm_devices_save(struct vm_devices *d, struct sections *sections, struct error *err)
+{
+	struct bytes_out *out;
+
+	for (size_t i = 0; i < NR_SAVED; i++) {
+		out = sections_add(sections, saved[i].section, saved[i].version, true, err);
+		if (!out)
+			return -1;
+		saved[i].save(d, out);
+	}
+	return 0;
+}
+
+static int load_one(struct vm_devices *d, size_t i, struct sections *sections, struct error *err)
+{
+	const char *section = saved[i].section;
+	struct bytes_in in;
+
+	switch (sections_claim(sections, section, saved[i].version, &in, err)) {
+	case -1:
+		return -1;
+	case 0:
+		return error_set(err, EINVAL, "there is no section %s", section);
+	}
+	if (saved[i].load(d, &in, err) == -1)
+		return error_prefix(err, "section %s", section);
+	return bytes_in_end(&in, section, err);
+}
+
+int vm_devices_load(struct vm_devices *d, struct sections *sections, struct error *err)
+{
+	for (size_t i = 0; i < NR_SAVED; i++)
+		if (load_one(d, i, sections, err) == -1)
+			return -1;
+	return 0;
 }

@@ -4,16 +4,21 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include "vmm/dev/cmos.h"
 
 #define RTC_PORT        0x70            /* index, then data */
 #define RTC_PORTS       2
-#define CMOS_SIZE       128
 
 enum {
 	REG_SECOND = 0x00,
+	REG_SECOND_ALARM = 0x01,
 	REG_MINUTE = 0x02,
+	REG_MINUTE_ALARM = 0x03,
 	REG_HOUR = 0x04,
+	REG_HOUR_ALARM = 0x05,
 	REG_WEEKDAY = 0x06,             /* 1 is Sunday */
 	REG_DAY = 0x07,
 	REG_MONTH = 0x08,
@@ -22,31 +27,36 @@ enum {
 	REG_B = 0x0b,
 	REG_C = 0x0c,
 	REG_D = 0x0d,
-	CMOS_BASE_MEMORY = 0x15,        /* below 640 KiB, in KiB: 2 bytes */
-	CMOS_EXTENDED_MEMORY = 0x17,    /* from 1 MiB up, in KiB: 2 bytes, and again at 0x30 */
-	CMOS_EXTENDED_MEMORY_2 = 0x30,
 	REG_CENTURY = 0x32,
-	CMOS_MEMORY_16M = 0x34,         /* from 16 MiB to 4 GiB, in 64 KiB: 2 bytes */
-	CMOS_MEMORY_4G = 0x5b,          /* from 4 GiB up, in 64 KiB: 3 bytes */
 };
 
 #define A_UPDATING      0x80
 #define A_DEFAULT       0x26            /* 32768 Hz, periodic rate 1024 Hz */
+#define A_RATE          0x0f
 
 #define B_SET           0x80            /* the time stands still, to be set */
-#define B_UPDATE_IRQ    0x10
-#define B_IRQS          0x78            /* periodic, alarm, update; square wave: cleared by RESET */
 #define B_BINARY        0x04
 #define B_24_HOUR       0x02
+#define B_SQUARE_WAVE   0x08
 
-#define C_IRQ           0x80
-#define C_UPDATE        0x10
+#define C_IRQ           0x80            /* one of these, and its interrupt is enabled: */
+/* What has happened, and at the same places in register B whether it interrupts. */
+#define PERIODIC        0x40
+#define ALARM           0x20
+#define UPDATE          0x10
+#define EVENTS          (PERIODIC | ALARM | UPDATE)
 
 #define D_VALID         0x80            /* the battery is good */
 
 #define HOUR_PM         0x80
+#define ANY             0xc0            /* an alarm register with both bits fits always */
 
-#define NSEC_PER_SEC    1000000000
+#define NSEC_PER_SEC    INT64_C(1000000000)
+#define DAY             86400           /* in seconds */
+#define CRYSTAL_HZ      32768
+
+/* More than the registers, whatever is in them, can move the clock by, in seconds. */
+#define OFFSET_MAX      (INT64_C(100000) * 366 * DAY)
 /* The update flag is up for this long before a second ends (data sheet: at least 244 us). */
 #define UPDATING_NS     244000
 
@@ -61,7 +71,11 @@ struct rtc {
 	/* Registers A and B and memory; and the time, as of the last read_clock(). */
 	uint8_t cmos[CMOS_SIZE];
 	int64_t offset;                 /* the guest's clock minus the host's, in seconds */
-	int64_t update_seen;            /* second of the last update that register C told of */
+	uint8_t events;                 /* since register C was last read */
+	int64_t seen;                   /* the host's time up to which `events` tells, in ns */
+	bool stopped;                   /* the machine is: nothing happens, whatever the time */
+	bool level;                     /* of the interrupt line */
+	int64_t wake;                   /* what the timer is set to */
 };
 
 static int64_t host_second(const struct rtc *rtc)
@@ -156,15 +170,133 @@ static uint8_t read_a(const struct rtc *rtc)
 	return rtc->cmos[REG_A] | (updating ? A_UPDATING : 0);
 }
 
+/* Periods are counted from the start of a second: the chip divides both from one crystal. */
+static int64_t crystal_ticks(int64_t ns)
+{
+	return ns / NSEC_PER_SEC * CRYSTAL_HZ + ns % NSEC_PER_SEC * CRYSTAL_HZ / NSEC_PER_SEC;
+}
+
+/* A period is 1 << this many ticks (data sheet, table 5); 0: there are none. */
+static unsigned int period_shift(const struct rtc *rtc)
+{
+	unsigned int rate = rtc->cmos[REG_A] & A_RATE;
+
+	return rate == 0 ? 0 : rate < 3 ? rate + 6 : rate - 1;
+}
+
+static int64_t next_period(const struct rtc *rtc, int64_t ns)
+{
+	unsigned int shift = period_shift(rtc);
+	int64_t tick = ((crystal_ticks(ns) >> shift) + 1) << shift;
+
+	/* Rounded up: in the nanosecond before, the tick has not come. */
+	return tick / CRYSTAL_HZ * NSEC_PER_SEC +
+	       (tick % CRYSTAL_HZ * NSEC_PER_SEC + CRYSTAL_HZ - 1) / CRYSTAL_HZ;
+}
+
+static bool alarm_fits(const struct rtc *rtc, uint8_t reg, uint8_t encoded)
+{
+	return (rtc->cmos[reg] & ANY) == ANY || rtc->cmos[reg] == encoded;
+}
+
+/* The first second behind `after`, on the guest's clock, that the alarm is set to. */
+static int64_t next_alarm(const struct rtc *rtc, int64_t after)
+{
+	unsigned int second = 0, of_day;
+	int64_t at = after + 1;
+
+	while (!alarm_fits(rtc, REG_SECOND_ALARM, encode(rtc, second)))
+		if (++second == 60)
+			return INT64_MAX;
+	while (at <= after + DAY) {
+		of_day = (at % DAY + DAY) % DAY;
+		if (!alarm_fits(rtc, REG_HOUR_ALARM, encode_hour(rtc, of_day / 3600)))
+			at += 3600 - of_day % 3600;
+		else if (!alarm_fits(rtc, REG_MINUTE_ALARM, encode(rtc, of_day / 60 % 60)))
+			at += 60 - of_day % 60;
+		else if (!alarm_fits(rtc, REG_SECOND_ALARM, encode(rtc, of_day % 60)))
+			at++;
+		else
+			return at;
+	}
+	return INT64_MAX;
+}
+
+/* Notes what has happened up to now; to be called before anything is changed that decides that. */
+static void note_events(struct rtc *rtc)
+{
+	int64_t now, second, seen = rtc->seen / NSEC_PER_SEC;
+	unsigned int shift = period_shift(rtc);
+
+	if (rtc->stopped)
+		return;
+	now = rtc->config.clock(rtc->config.opaque);
+	second = now / NSEC_PER_SEC;
+	if (shift && crystal_ticks(now) >> shift != crystal_ticks(rtc->seen) >> shift)
+		rtc->events |= PERIODIC;
+	if (second != seen && !(rtc->cmos[REG_B] & B_SET)) {
+		rtc->events |= UPDATE;
+		if (next_alarm(rtc, seen + rtc->offset) <= second + rtc->offset)
+			rtc->events |= ALARM;
+	}
+	rtc->seen = now;
+}
+
+static bool interrupts(const struct rtc *rtc)
+{
+	return rtc->events & rtc->cmos[REG_B] & EVENTS;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When the next event is that interrupts.  While one waits to be read, more make no difference. */
+static int64_t next_interrupt(const struct rtc *rtc)
+{
+	uint8_t enabled = rtc->cmos[REG_B] & EVENTS;
+	int64_t second = rtc->seen / NSEC_PER_SEC, next = INT64_MAX, alarm;
+
+	if (rtc->stopped || interrupts(rtc))
+		return INT64_MAX;
+	if ((enabled & PERIODIC) && period_shift(rtc))
+		next = next_period(rtc, rtc->seen);
+	if (rtc->cmos[REG_B] & B_SET)
+		return next;
+	if (enabled & UPDATE)
+		next = earlier(next, (second + 1) * NSEC_PER_SEC);
+	if (enabled & ALARM) {
+		alarm = next_alarm(rtc, second + rtc->offset);
+		if (alarm != INT64_MAX)
+			next = earlier(next, (alarm - rtc->offset) * NSEC_PER_SEC);
+	}
+	return next;
+}
+
+/* Brings the interrupt line and the timer to where they belong. */
+static void update_outputs(struct rtc *rtc)
+{
+	bool level = interrupts(rtc);
+	int64_t wake = next_interrupt(rtc);
+
+	if (level != rtc->level)
+		rtc->config.irq(rtc->config.opaque, level);
+	rtc->level = level;
+	if (wake != rtc->wake)
+		rtc->config.set_timer(rtc->config.opaque, wake);
+	rtc->wake = wake;
+}
+
 static uint8_t read_c(struct rtc *rtc)
 {
-	int64_t second = host_second(rtc);
-	uint8_t flags = 0;
+	uint8_t value;
 
-	if (second != rtc->update_seen && !(rtc->cmos[REG_B] & B_SET))
-		flags = C_UPDATE | (rtc->cmos[REG_B] & B_UPDATE_IRQ ? C_IRQ : 0);
-	rtc->update_seen = second;
-	return flags;
+	note_events(rtc);
+	value = rtc->events | (interrupts(rtc) ? C_IRQ : 0);
+	rtc->events = 0;
+	update_outputs(rtc);
+	return value;
 }
 
 static uint8_t read_register(struct rtc *rtc, uint8_t reg)
@@ -189,33 +321,40 @@ static void write_b(struct rtc *rtc, uint8_t value)
 	/* Once stopped, the registers are bytes that keep the format which they were stopped in. */
 	read_clock(rtc);
 	if (value & B_SET)
-		value &= ~B_UPDATE_IRQ;
+		value &= ~UPDATE;
 	rtc->cmos[REG_B] = value;
 	if (was_set && !(value & B_SET))
 		set_clock(rtc);
 }
 
-static void write_register(struct rtc *rtc, uint8_t reg, uint8_t value)
+static void write_time(struct rtc *rtc, uint8_t reg, uint8_t value)
 {
-	switch (reg) {
-	case REG_A:
-		rtc->cmos[REG_A] = value & ~A_UPDATING;
-		return;
-	case REG_B:
-		write_b(rtc, value);
-		return;
-	case REG_C:
-	case REG_D:
-		return;
-	}
-	if (!is_time(reg)) {
-		rtc->cmos[reg] = value;
-		return;
-	}
 	read_clock(rtc);
 	rtc->cmos[reg] = value;
 	if (!(rtc->cmos[REG_B] & B_SET))
 		set_clock(rtc);
+}
+
+static void write_register(struct rtc *rtc, uint8_t reg, uint8_t value)
+{
+	note_events(rtc);
+	switch (reg) {
+	case REG_A:
+		rtc->cmos[REG_A] = value & ~A_UPDATING;
+		break;
+	case REG_B:
+		write_b(rtc, value);
+		break;
+	case REG_C:
+	case REG_D:
+		break;
+	default:
+		if (is_time(reg))
+			write_time(rtc, reg, value);
+		else
+			rtc->cmos[reg] = value;
+	}
+	update_outputs(rtc);
 }
 
 static uint8_t read_byte(void *opaque, unsigned int offset)
@@ -253,36 +392,86 @@ static void rtc_write(void *opaque, uint64_t offset, uint64_t value, unsigned in
 	device_write_bytes(write_byte, opaque, offset, value, size);
 }
 
-/* `size` in units of 1 << shift, from `start` up, as far as `len` bytes of CMOS can say it. */
-static void put_memory_size(struct rtc *rtc, unsigned int at, unsigned int len, uint64_t size,
-			    uint64_t start, unsigned int shift)
-{
-	uint64_t units = size > start ? (size - start) >> shift : 0;
-	unsigned int i;
-
-	if (units > bus_mask(len))
-		units = bus_mask(len);
-	for (i = 0; i < len; i++)
-		rtc->cmos[at + i] = units >> (i * 8);
-}
-
-static void put_memory_sizes(struct rtc *rtc)
-{
-	uint64_t low = rtc->config.low_memory, base = low < 640 << 10 ? low : 640 << 10;
-
-	put_memory_size(rtc, CMOS_BASE_MEMORY, 2, base, 0, 10);
-	put_memory_size(rtc, CMOS_EXTENDED_MEMORY, 2, low, 1 << 20, 10);
-	put_memory_size(rtc, CMOS_EXTENDED_MEMORY_2, 2, low, 1 << 20, 10);
-	put_memory_size(rtc, CMOS_MEMORY_16M, 2, low, 16 << 20, 16);
-	put_memory_size(rtc, CMOS_MEMORY_4G, 3, rtc->config.high_memory, 0, 16);
-}
-
 void rtc_reset(struct rtc *rtc)
 {
 	pthread_mutex_lock(&rtc->lock);
-	rtc->cmos[REG_B] &= ~B_IRQS;
-	rtc->update_seen = host_second(rtc);
+	note_events(rtc);
+	rtc->cmos[REG_B] &= ~(EVENTS | B_SQUARE_WAVE);
+	rtc->events = 0;
+	update_outputs(rtc);
 	pthread_mutex_unlock(&rtc->lock);
+}
+
+void rtc_stop(struct rtc *rtc)
+{
+	pthread_mutex_lock(&rtc->lock);
+	note_events(rtc);
+	rtc->stopped = true;
+	update_outputs(rtc);
+	pthread_mutex_unlock(&rtc->lock);
+}
+
+void rtc_go_on(struct rtc *rtc)
+{
+	pthread_mutex_lock(&rtc->lock);
+	rtc->stopped = false;
+	note_events(rtc);
+	update_outputs(rtc);
+	pthread_mutex_unlock(&rtc->lock);
+}
+
+void rtc_timer_fired(struct rtc *rtc)
+{
+	pthread_mutex_lock(&rtc->lock);
+	/* It is over, and has to be set again even to the same time. */
+	rtc->wake = INT64_MIN;
+	note_events(rtc);
+	update_outputs(rtc);
+	pthread_mutex_unlock(&rtc->lock);
+}
+
+/* Whether a register holds no state of its own: the time, while it follows from the clock. */
+static bool is_derived(const struct rtc *rtc, uint8_t reg)
+{
+	return is_time(reg) && !(rtc->cmos[REG_B] & B_SET);
+}
+
+void rtc_save(struct rtc *rtc, struct bytes_out *out)
+{
+	pthread_mutex_lock(&rtc->lock);
+	bytes_put_u8(out, rtc->index);
+	for (unsigned int reg = 0; reg < CMOS_SIZE; reg++)
+		bytes_put_u8(out, is_derived(rtc, reg) ? 0 : rtc->cmos[reg]);
+	bytes_put_u64(out, rtc->offset);
+	bytes_put_u8(out, rtc->events);
+	bytes_put_u64(out, rtc->seen);
+	pthread_mutex_unlock(&rtc->lock);
+}
+
+int rtc_load(struct rtc *rtc, struct bytes_in *in, struct error *err)
+{
+	uint8_t index = bytes_get_u8(in), cmos[CMOS_SIZE], events;
+	int64_t offset, seen;
+
+	bytes_get(in, cmos, sizeof(cmos));
+	offset = bytes_get_u64(in);
+	events = bytes_get_u8(in);
+	seen = bytes_get_u64(in);
+	if (index >= CMOS_SIZE || (cmos[REG_A] & A_UPDATING) || (events & ~EVENTS) || seen < 0)
+		return error_set(err, EINVAL, "its registers are in no state that the clock can "
+				 "have");
+	if (offset < -OFFSET_MAX || offset > OFFSET_MAX)
+		return error_set(err, EINVAL, "it is %lld seconds off, which no guest can set",
+				 (long long)offset);
+	pthread_mutex_lock(&rtc->lock);
+	rtc->index = index;
+	memcpy(rtc->cmos, cmos, sizeof(cmos));
+	rtc->offset = offset;
+	rtc->events = events;
+	rtc->seen = seen;
+	rtc->level = interrupts(rtc);
+	pthread_mutex_unlock(&rtc->lock);
+	return 0;
 }
 
 struct rtc *rtc_new(struct bus *pio, const struct rtc_config *config, struct error *err)
@@ -299,8 +488,10 @@ struct rtc *rtc_new(struct bus *pio, const struct rtc_config *config, struct err
 	pthread_mutex_init(&rtc->lock, NULL);
 	rtc->cmos[REG_A] = A_DEFAULT;
 	rtc->cmos[REG_B] = B_24_HOUR;
-	rtc->update_seen = host_second(rtc);
-	put_memory_sizes(rtc);
+	rtc->seen = rtc->config.clock(rtc->config.opaque);
+	rtc->stopped = true;
+	rtc->wake = INT64_MAX;
+	cmos_put_memory_sizes(rtc->cmos, config->low_memory, config->high_memory);
 	if (bus_add(pio, RTC_PORT, RTC_PORTS, &device, err) == -1) {
 		pthread_mutex_destroy(&rtc->lock);
 		free(rtc);

@@ -151,12 +151,17 @@ static uint8_t interrupt_id(const struct serial *s)
 }
 
 /*
- * Brings the interrupt line to where it belongs.  OUT2 opens the way to the interrupt controller on
- * every PC; in loopback too, for there the data sheet has interrupts fully operational.
+ * Where the interrupt line belongs.  OUT2 opens the way to the interrupt controller on every PC; in
+ * loopback too, for there the data sheet has interrupts fully operational.
  */
+static bool line_level(const struct serial *s)
+{
+	return (s->mcr & MCR_OUT2) && interrupt_id(s) != IIR_NONE;
+}
+
 static void update_line(struct serial *s)
 {
-	bool level = (s->mcr & MCR_OUT2) && interrupt_id(s) != IIR_NONE;
+	bool level = line_level(s);
 
 	if (level == s->level)
 		return;
@@ -396,6 +401,79 @@ void serial_reset(struct serial *s)
 	pthread_mutex_lock(&s->lock);
 	set_defaults(s);
 	finish(s);
+}
+
+/* Booleans as they are saved. */
+#define SAVED_OVERRUN   0x01
+#define SAVED_THR_EVENT 0x02
+#define SAVED_TIMEOUT   0x04
+#define SAVED_ALL       0x07
+#define FIFO_ERRORS     (LSR_PARITY | LSR_FRAMING | LSR_BREAK)
+
+void serial_save(struct serial *s, struct bytes_out *out)
+{
+	const struct received *r;
+	unsigned int i;
+
+	pthread_mutex_lock(&s->lock);
+	bytes_put_u8(out, s->ier);
+	bytes_put_u8(out, s->fcr);
+	bytes_put_u8(out, s->lcr);
+	bytes_put_u8(out, s->mcr);
+	bytes_put_u8(out, s->scr);
+	bytes_put_u8(out, s->dll);
+	bytes_put_u8(out, s->dlm);
+	bytes_put_u8(out, s->msr_deltas);
+	bytes_put_u8(out, (s->overrun ? SAVED_OVERRUN : 0) |
+			  (s->thr_event ? SAVED_THR_EVENT : 0) |
+			  (s->timeout ? SAVED_TIMEOUT : 0));
+	bytes_put_u8(out, s->count);
+	for (i = 0; i < s->count; i++) {
+		r = &s->fifo[(s->head + i) % FIFO_SIZE];
+		bytes_put_u8(out, r->byte);
+		bytes_put_u8(out, r->errors);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+int serial_load(struct serial *s, struct bytes_in *in, struct error *err)
+{
+	uint8_t ier = bytes_get_u8(in), fcr = bytes_get_u8(in), lcr = bytes_get_u8(in);
+	uint8_t mcr = bytes_get_u8(in), scr = bytes_get_u8(in), dll = bytes_get_u8(in);
+	uint8_t dlm = bytes_get_u8(in), msr_deltas = bytes_get_u8(in), flags = bytes_get_u8(in);
+	uint8_t count = bytes_get_u8(in), i;
+	struct received fifo[FIFO_SIZE];
+
+	if (count > (fcr & FCR_ENABLE ? FIFO_SIZE : 1))
+		return error_set(err, EINVAL, "%u bytes are more than its receiver holds", count);
+	if ((ier & ~IER_ALL) || (fcr & ~(FCR_ENABLE | FCR_TRIGGER)) || (mcr & ~MCR_ALL) ||
+	    (msr_deltas & ~MSR_DELTAS) || (flags & ~SAVED_ALL))
+		return error_set(err, EINVAL, "its registers have bits that a 16550A lacks");
+	for (i = 0; i < count; i++) {
+		fifo[i].byte = bytes_get_u8(in);
+		fifo[i].errors = bytes_get_u8(in);
+		if (fifo[i].errors & ~FIFO_ERRORS)
+			return error_set(err, EINVAL, "a received byte has errors that no byte "
+					 "can have");
+	}
+	pthread_mutex_lock(&s->lock);
+	s->ier = ier;
+	s->fcr = fcr;
+	s->lcr = lcr;
+	s->mcr = mcr;
+	s->scr = scr;
+	s->dll = dll;
+	s->dlm = dlm;
+	s->msr_deltas = msr_deltas;
+	s->overrun = flags & SAVED_OVERRUN;
+	s->thr_event = flags & SAVED_THR_EVENT;
+	s->timeout = flags & SAVED_TIMEOUT;
+	memcpy(s->fifo, fifo, count * sizeof(fifo[0]));
+	s->head = 0;
+	s->count = count;
+	s->level = line_level(s);
+	finish(s);
+	return 0;
 }
 
 struct serial *serial_new(struct bus *pio, const struct serial_config *config, struct error *err)

@@ -6,6 +6,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/dev/device.h"
+#include "vmm/snapshot/bytes.h"
 
 /*
  * 16550A serial port with FIFOs (National Semiconductor PC16550D data sheet), 8 ports at `base`.
@@ -39,5 +40,12 @@ void serial_reset(struct serial *serial);
  * Any thread.
  */
 size_t serial_receive(struct serial *serial, const uint8_t *bytes, size_t len);
+
+/*
+ * State, while no vCPU runs.  serial_load() leaves the interrupt line alone; what the receiver has
+ * taken before is lost.
+ */
+void serial_save(struct serial *serial, struct bytes_out *out);
+int serial_load(struct serial *serial, struct bytes_in *in, struct error *err);
 
 #endif

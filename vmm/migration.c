@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/migration.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/dev/machine_devices.h"
+#include "vmm/log.h"
+#include "vmm/snapshot/snapshot.h"
+#include "vmm/snapshot/snapshot_io.h"
+#include "vmm/vm_internal.h"
+
+#define NS_PER_MS 1000000
+
+/*
+ * The transfer of a machine.  Between starting the thread and VM_REQUEST_MIGRATION, which the
+ * thread posts as its last act, `work` belongs to the thread; all else is the owner's always.
+ */
+struct migration {
+	enum migration_status status;
+	enum migration_kind kind;
+	enum run_state before;          /* out: the state to go back to */
+	bool resume;                    /* out: it ran, and is to go on unless it is migrated */
+	bool thread_started;
+	pthread_t thread;
+	int64_t begun, setup_done, stopped, ended;      /* CLOCK_MONOTONIC, ns; 0: not yet */
+	struct error error;             /* why it failed */
+
+	struct snapshot_transfer transfer;      /* has its own rules */
+	struct {
+		struct vm *vm;
+		struct migration_channel channel;
+		char *path;             /* of a snapshot; else NULL */
+		struct sections sections;
+		struct snapshot_machine machine;        /* in: what they are of */
+		int rc;
+		struct error error;
+	} work;
+};
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+const char *migration_status_name(enum migration_status status)
+{
+	static const char *const names[] = {
+		[MIGRATION_NONE] = "none", [MIGRATION_SETUP] = "setup",
+		[MIGRATION_ACTIVE] = "active", [MIGRATION_DEVICE] = "device",
+		[MIGRATION_CANCELLING] = "cancelling", [MIGRATION_CANCELLED] = "cancelled",
+		[MIGRATION_COMPLETED] = "completed", [MIGRATION_FAILED] = "failed",
+	};
+
+	return names[status];
+}
+
+static bool under_way(const struct migration *m)
+{
+	return m->status == MIGRATION_SETUP || m->status == MIGRATION_ACTIVE ||
+	       m->status == MIGRATION_DEVICE || m->status == MIGRATION_CANCELLING;
+}
+
+bool vm_migration_moving(const struct vm *vm)
+{
+	return vm->migration && vm->migration->thread_started;
+}
+
+static void enter_status(struct vm *vm, enum migration_status status)
+{
+	vm->migration->status = status;
+	if (!under_way(vm->migration))
+		vm->migration->ended = now();
+	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_MIGRATION, .migration = status });
+}
+
+int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *err)
+{
+	struct migration *m = vm->migration;
+
+	if (m && under_way(m))
+		return error_set(err, EBUSY, "There's a migration process in progress");
+	if (kind == MIGRATION_IN && vm->state != RUN_STATE_INMIGRATE)
+		return error_set(err, EPERM, "'-incoming' was not specified on the command line");
+	if (kind != MIGRATION_IN && vm->state == RUN_STATE_INMIGRATE)
+		return error_set(err, EPERM, "Guest is waiting for an incoming migration");
+	if (kind == MIGRATION_OUT && vm->state == RUN_STATE_POSTMIGRATE)
+		return error_set(err, EPERM,
+				 "Can't migrate the vm that was paused due to previous migration");
+	if (!m) {
+		m = calloc(1, sizeof(*m));
+		if (!m)
+			return error_errno(err, ENOMEM, "the migration");
+		vm->migration = m;
+	}
+	*m = (struct migration) { .kind = kind, .begun = now(), .before = vm->state };
+	m->work.vm = vm;
+	m->work.channel.fd = -1;
+	enter_status(vm, MIGRATION_SETUP);
+	return 0;
+}
+
+/* ---- the thread ---- */
+
+/* Nothing more is moved: closes the far end, which may find only now that not all has arrived. */
+static int finish(struct migration *m, bool complete, struct error *err)
+{
+	struct migration_channel *channel = &m->work.channel;
+
+	if (channel->finish)
+		return channel->finish(channel->opaque, complete, &m->transfer.cancelled, err);
+	if (channel->fd >= 0)
+		close(channel->fd);
+	return 0;
+}
+
+static int send_stream(struct migration *m, struct error *err)
+{
+	int rc = snapshot_write_stream(m->work.channel.fd, &m->work.sections, &m->work.vm->memory,
+				       &m->transfer, err);
+
+	if (finish(m, rc == 0, rc == 0 ? err : NULL) < 0)
+		return -1;
+	return rc;
+}
+
+/* Whether the machine that comes is one like this. */
+static int check_machine(const struct vm *vm, const struct snapshot_machine *machine,
+			 struct error *err)
+{
+	if (machine->cpus != vm->nr_vcpus)
+		return error_set(err, EINVAL, "the state is of a machine with %u vCPUs, and this one "
+				 "has %u: start it with --cpus %u", machine->cpus, vm->nr_vcpus,
+				 machine->cpus);
+	if (machine->memory != vm->memory.size)
+		return error_set(err, EINVAL, "the state is of a machine with %" PRIu64 " bytes of "
+				 "memory, and this one has %" PRIu64 ": start it with --memory %" PRIu64
+				 "K", machine->memory, vm->memory.size, machine->memory >> 10);
+	return 0;
+}
+
+static int receive(struct migration *m, struct error *err)
+{
+	struct memory *memory = &m->work.vm->memory;
+	struct snapshot_reader *reader;
+	int rc = -1;
+
+	reader = snapshot_open(m->work.channel.fd, &m->transfer, &m->work.sections, err);
+	if (reader && snapshot_machine(&m->work.sections, &m->work.machine, err) == 0)
+		rc = check_machine(m->work.vm, &m->work.machine, err);
+	if (rc == 0)
+		rc = snapshot_reader_form(reader) == SNAPSHOT_FILE ?
+		     snapshot_map_ram(reader, memory, err) : snapshot_read_ram(reader, memory, err);
+	snapshot_close(reader);
+	finish(m, rc == 0, NULL);
+	return rc;
+}
+
+static void *move(void *opaque)
+{
+	struct migration *m = opaque;
+
+	/* The event loop comes before everything; this does not. */
+	setpriority(PRIO_PROCESS, 0, 0);
+
+	switch (m->kind) {
+	case MIGRATION_OUT:
+		m->work.rc = send_stream(m, &m->work.error);
+		break;
+	case MIGRATION_SNAPSHOT:
+		m->work.rc = snapshot_write_file(m->work.path, &m->work.sections,
+						 &m->work.vm->memory, &m->transfer, &m->work.error);
+		break;
+	case MIGRATION_IN:
+		m->work.rc = receive(m, &m->work.error);
+		break;
+	}
+	vm_post(m->work.vm, VM_REQUEST_MIGRATION);
+	return NULL;
+}
+
+static int start_thread(struct vm *vm, struct error *err)
+{
+	struct migration *m = vm->migration;
+	int rc;
+
+	m->setup_done = now();
+	rc = pthread_create(&m->thread, NULL, move, m);
+	if (rc)
+		return error_errno(err, rc, "the thread of the migration");
+	m->thread_started = true;
+	enter_status(vm, MIGRATION_ACTIVE);
+	return 0;
+}
+
+/* ---- the owner ---- */
+
+static void end_thread(struct migration *m)
+{
+	if (m->thread_started)
+		pthread_join(m->thread, NULL);
+	m->thread_started = false;
+	sections_free(&m->work.sections);
+	free(m->work.path);
+	m->work.path = NULL;
+}
+
+/* A transfer out is over, and the machine is still here: as before, going on if it did. */
+static void go_back(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	struct error err;
+
+	vm_enter_state(vm, m->before == RUN_STATE_RUNNING ? RUN_STATE_PAUSED : m->before);
+	if (m->resume && vm_cont(vm, &err) < 0)
+		log_error("the machine can not go on after it was saved: %s", err.text);
+}
+
+/*
+ * The end of a transfer that has not worked out.  What the transfer stopped goes on first, so that
+ * the last event finds the final state.
+ */
+static void fail(struct vm *vm, const struct error *why)
+{
+	struct migration *m = vm->migration;
+	bool cancelled = m->status == MIGRATION_CANCELLING;
+
+	m->error = *why;
+	if (vm->state == RUN_STATE_FINISH_MIGRATE || vm->state == RUN_STATE_SAVE_VM)
+		go_back(vm);
+	if (!cancelled)
+		log_error("%s", why->text);
+	enter_status(vm, cancelled ? MIGRATION_CANCELLED : MIGRATION_FAILED);
+	if (m->kind == MIGRATION_IN && !vm->config.incoming_defer)
+		vm_emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT,
+						.exit_status = EXIT_FAILURE });
+}
+
+void vm_migration_failed(struct vm *vm, const struct error *why)
+{
+	fail(vm, why);
+}
+
+/* Stops the machine, if need be, into `state`, and collects what it has. */
+static int collect(struct vm *vm, enum run_state state, struct error *err)
+{
+	struct migration *m = vm->migration;
+
+	m->resume = vm_is_running(vm);
+	m->stopped = now();
+	if (m->resume)
+		vm_stop_in_state(vm, state);
+	else
+		vm_enter_state(vm, state);
+	return snapshot_collect(vm, m->resume, &m->work.sections, err);
+}
+
+static int fail_now(struct vm *vm, struct error *err)
+{
+	end_thread(vm->migration);
+	fail(vm, err);
+	return -1;
+}
+
+int vm_migrate(struct vm *vm, const struct migration_channel *channel,
+	       const struct migration_parameters *parameters, struct error *err)
+{
+	struct migration *m = vm->migration;
+
+	/* Of these the machine may have changed since the beginning. */
+	m->before = vm->state;
+	m->transfer.max_bandwidth = parameters->max_bandwidth;
+	m->transfer.zstd_level = parameters->zstd_level;
+	m->work.channel = *channel;
+	if (collect(vm, RUN_STATE_FINISH_MIGRATE, err) < 0 || start_thread(vm, err) < 0)
+		return fail_now(vm, err);
+	return 0;
+}
+
+int vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *err)
+{
+	struct migration *m;
+
+	if (vm_migration_begin(vm, MIGRATION_SNAPSHOT, err) < 0)
+		return -1;
+	m = vm->migration;
+	m->work.path = strdup(path);
+	if (!m->work.path) {
+		error_errno(err, ENOMEM, "%s", path);
+		return fail_now(vm, err);
+	}
+	if (collect(vm, RUN_STATE_SAVE_VM, err) < 0 || start_thread(vm, err) < 0)
+		return fail_now(vm, err);
+	if (stay)
+		m->resume = false;
+	return 0;
+}
+
+int vm_migrate_incoming(struct vm *vm, const struct migration_channel *channel,
+			struct error *err)
+{
+	vm->migration->work.channel = *channel;
+	if (start_thread(vm, err) < 0)
+		return fail_now(vm, err);
+	return 0;
+}
+
+void vm_migrate_cancel(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+
+	if (!m || !under_way(m) || m->kind == MIGRATION_IN || m->status == MIGRATION_CANCELLING)
+		return;
+	atomic_store(&m->transfer.cancelled, true);
+	enter_status(vm, MIGRATION_CANCELLING);
+	if (!m->thread_started) {
+		struct error err;
+
+		error_errno(&err, ECANCELED, "the migration");
+		fail(vm, &err);
+	}
+}
+
+void vm_migration_keep_stopped(struct vm *vm, bool stopped)
+{
+	if (vm->state == RUN_STATE_INMIGRATE)
+		vm->autostart = !stopped;
+	else if (stopped && vm_migration_moving(vm))
+		vm->migration->resume = false;
+}
+
+void vm_new_generation(struct vm *vm)
+{
+	if (vm->config.generation_id &&
+	    vm_devices_set_generation_id(vm->devices, vm->config.generation_id) < 0)
+		log_warning("the guest is not told of its new generation id: it was saved without one");
+}
+
+/* A state has come in whole: puts it in, and lets it run if both sides want that. */
+static void arrive(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	struct error err;
+
+	if (snapshot_apply(vm, &m->work.sections, vm->config.force_cpuid, &err) < 0) {
+		/* Half of a machine: nothing can be done with it any more. */
+		end_thread(m);
+		vm->config.incoming_defer = false;
+		fail(vm, &err);
+		return;
+	}
+	end_thread(m);
+	vm_new_generation(vm);
+	vm_mark_stop(vm);
+	vm_enter_state(vm, RUN_STATE_PAUSED);
+	if (m->work.machine.running && vm->autostart && vm_cont(vm, &err) < 0)
+		log_error("%s", err.text);
+	enter_status(vm, MIGRATION_COMPLETED);
+}
+
+void vm_migration_dispatch(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	int rc;
+
+	if (m->thread_started)
+		pthread_join(m->thread, NULL);
+	m->thread_started = false;
+	rc = m->work.rc;
+	if (rc == 0 && m->kind == MIGRATION_IN) {
+		arrive(vm);
+		return;
+	}
+	end_thread(m);
+	if (rc < 0) {
+		fail(vm, &m->work.error);
+		return;
+	}
+	if (m->kind == MIGRATION_OUT)
+		vm_enter_state(vm, RUN_STATE_POSTMIGRATE);
+	else
+		go_back(vm);
+	enter_status(vm, MIGRATION_COMPLETED);
+}
+
+void vm_migration_end(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+
+	if (!m)
+		return;
+	atomic_store(&m->transfer.cancelled, true);
+	end_thread(m);
+	free(m);
+	vm->migration = NULL;
+}
+
+void vm_migration_info(const struct vm *vm, struct migration_info *info)
+{
+	const struct migration *m = vm->migration;
+	int64_t end, moving;
+
+	*info = (struct migration_info) { .status = MIGRATION_NONE };
+	if (!m)
+		return;
+	end = m->ended ? m->ended : now();
+	info->status = m->status;
+	info->kind = m->kind;
+	info->ram_total = atomic_load(&m->transfer.total);
+	info->ram_remaining = atomic_load(&m->transfer.remaining);
+	info->transferred = atomic_load(&m->transfer.transferred);
+	info->zero_pages = atomic_load(&m->transfer.zero_pages);
+	info->normal_pages = atomic_load(&m->transfer.normal_pages);
+	info->total_ms = (uint64_t)(end - m->begun) / NS_PER_MS;
+	if (m->setup_done)
+		info->setup_ms = (uint64_t)(m->setup_done - m->begun) / NS_PER_MS;
+	if (m->stopped)
+		info->downtime_ms = (uint64_t)(end - m->stopped) / NS_PER_MS;
+	moving = m->setup_done ? end - m->setup_done : 0;
+	/* Bits in a microsecond are megabits in a second. */
+	if (moving > 0)
+		info->mbps = (double)info->transferred * 8 * 1000 / (double)moving;
+	if (m->status == MIGRATION_FAILED)
+		info->error = m->error.text;
+}

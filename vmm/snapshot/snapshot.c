@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/snapshot/snapshot_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/dev/machine_devices.h"
+#include "vmm/log.h"
+#include "vmm/vm_internal.h"
+
+#define MACHINE_VERSION 1
+#define VCPU_VERSION    1
+
+/* Section "machine": KVM features in effect, which the meaning of events depends on. */
+#define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
+#define FEATURE_TRIPLE_FAULT      (1U << 1)
+
+/* By how much a TSC may be off without being scaled: KVM's own tolerance, in millionths. */
+#define TSC_TOLERANCE_PPM 250
+
+/* ---- The section "machine" ---- */
+
+/* Of the first vCPU, which all have.  0 when the host can not say. */
+static int read_tsc_khz(struct vm *vm, uint64_t *khz, struct error *err)
+{
+	int rc;
+
+	*khz = 0;
+	if (!vm->kvm->caps.get_tsc_khz)
+		return 0;
+	rc = kvm_call(&vm->vcpu[0].kvm, KVM_REQ_GET_TSC_KHZ, NULL, err);
+	if (rc < 0)
+		return -1;
+	*khz = (uint64_t)rc;
+	return 0;
+}
+
+static int save_machine(struct vm *vm, bool running, struct sections *sections, struct error *err)
+{
+	const struct kvm_caps *caps = &vm->kvm->caps;
+	struct bytes_out *out = sections_add(sections, "machine", MACHINE_VERSION, true, err);
+	uint64_t khz;
+
+	if (!out || read_tsc_khz(vm, &khz, err) < 0)
+		return -1;
+	bytes_put_u32(out, vm->nr_vcpus);
+	bytes_put_u64(out, vm->memory.size);
+	bytes_put_u8(out, running);
+	bytes_put_u64(out, khz);
+	bytes_put_u32(out, (caps->exception_payload ? FEATURE_EXCEPTION_PAYLOAD : 0) |
+			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0));
+	return 0;
+}
+
+int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
+		     struct error *err)
+{
+	struct bytes_in in;
+	int version = sections_claim(sections, "machine", MACHINE_VERSION, &in, err);
+	uint32_t features;
+
+	if (version < 0)
+		return -1;
+	if (version == 0)
+		return error_set(err, EINVAL, "the snapshot has no section \"machine\"");
+	machine->cpus = bytes_get_u32(&in);
+	machine->memory = bytes_get_u64(&in);
+	machine->running = bytes_get_u8(&in);
+	machine->tsc_khz = bytes_get_u64(&in);
+	features = bytes_get_u32(&in);
+	if (bytes_in_end(&in, "section \"machine\"", err) < 0)
+		return -1;
+	if (features & ~(FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT))
+		return error_set(err, ENOTSUP, "the snapshot is of a machine with KVM features "
+				 "that this vmond does not know: 0x%" PRIx32, features);
+	return 0;
+}
+
+static int check_machine(const struct vm *vm, const struct snapshot_machine *machine,
+			 struct error *err)
+{
+	if (machine->cpus != vm->nr_vcpus)
+		return error_set(err, EINVAL, "the snapshot is of a machine with %u vCPUs, and "
+				 "this one has %u; start it with --cpus %u", machine->cpus,
+				 vm->nr_vcpus, machine->cpus);
+	if (machine->memory != vm->memory.size)
+		return error_set(err, EINVAL, "the snapshot is of a machine with %" PRIu64 " bytes "
+				 "of memory, and this one has %" PRIu64, machine->memory,
+				 vm->memory.size);
+	return 0;
+}
+
+/* ---- Collecting ---- */
+
+static int save_vcpus(struct vm *vm, struct sections *sections, struct error *err)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		char name[SECTION_NAME_MAX + 1];
+		struct bytes_out *out;
+
+		snprintf(name, sizeof(name), "vcpu/%u", i);
+		out = sections_add(sections, name, VCPU_VERSION, true, err);
+		if (!out || snapshot_save_vcpu(&vm->vcpu[i], out, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int snapshot_collect(struct vm *vm, bool running, struct sections *sections, struct error *err)
+{
+	if (vm_is_running(vm))
+		return error_set(err, EBUSY, "the machine runs: its state can not be saved");
+	vcpus_await(vm);
+	/* One that has never run has had no stop: its time stands still from here on. */
+	if (!vm->time_stopped)
+		vm_time_stop(vm);
+	if (vm_pit_halt(vm, err) < 0 || snapshot_freeze(vm, err) < 0 ||
+	    save_machine(vm, running, sections, err) < 0 ||
+	    snapshot_save_vm(vm, sections, err) < 0 || save_vcpus(vm, sections, err) < 0 ||
+	    vm_devices_save(vm->devices, sections, err) < 0)
+		return -1;
+	return sections_complete(sections, err);
+}
+
+/* ---- Applying ---- */
+
+static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, bool force,
+		      struct snapshot_vcpu *saved, struct error *err)
+{
+	char name[SECTION_NAME_MAX + 1];
+	struct bytes_in in;
+	int version;
+
+	snprintf(name, sizeof(name), "vcpu/%u", i);
+	version = sections_claim(sections, name, VCPU_VERSION, &in, err);
+	if (version < 0)
+		return -1;
+	if (version == 0)
+		return error_set(err, EINVAL, "the snapshot has no section \"%s\"", name);
+	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0)
+		return error_prefix(err, "section \"%s\"", name);
+	return 0;
+}
+
+/*
+ * Of vCPUs that are to have the host's own frequency nothing is written.  `*scaled` is set when some
+ * are to have another.
+ */
+static int check_tsc_khz(struct vm *vm, const struct snapshot_machine *machine, bool force,
+			 struct snapshot_vcpu *saved, bool *scaled, struct error *err)
+{
+	bool can_set = vm->kvm->caps.tsc_control;
+	uint64_t host, off;
+
+	*scaled = false;
+	if (read_tsc_khz(vm, &host, err) < 0)
+		return -1;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		uint64_t guest = saved[i].tsc_khz ? saved[i].tsc_khz : machine->tsc_khz;
+
+		saved[i].tsc_khz = 0;
+		if (!host || !guest || guest == host)
+			continue;
+		if (can_set && guest <= UINT32_MAX) {
+			saved[i].tsc_khz = (uint32_t)guest;
+			*scaled = true;
+			continue;
+		}
+		off = guest > host ? guest - host : host - guest;
+		if (off <= host / 1000000 * TSC_TOLERANCE_PPM)
+			continue;
+		if (!force)
+			return error_set(err, ENOTSUP, "the guest's TSC runs at %" PRIu64 " kHz, "
+					 "this host's at %" PRIu64 " kHz, and its KVM can not "
+					 "change that (KVM_CAP_TSC_CONTROL)", guest, host);
+		log_warning("vCPU %u: the TSC runs at %" PRIu64 " kHz from here on, not %" PRIu64, i,
+			    host, guest);
+	}
+	if (*scaled)
+		vm->host_tsc_khz = (uint32_t)host;
+	return 0;
+}
+
+/*
+ * The kernel writes the time to where the guest wants its wall clock as soon as the MSR is set, but
+ * the guest, who reads it when it has asked for it, may have something else there by now.
+ */
+struct wall_clock {
+	uint64_t gpa;
+	uint8_t bytes[12];
+	bool known;
+};
+
+static void keep_wall_clock(const struct vm *vm, const struct snapshot_vcpu *saved,
+			    struct wall_clock *kept)
+{
+	kept->gpa = snapshot_wall_clock(saved);
+	kept->known = kept->gpa && memory_read(&vm->memory, kept->gpa, kept->bytes,
+					       sizeof(kept->bytes));
+}
+
+static void put_wall_clock_back(const struct vm *vm, const struct wall_clock *kept)
+{
+	if (kept->known)
+		memory_write(&vm->memory, kept->gpa, kept->bytes, sizeof(kept->bytes));
+}
+
+/* What a TSC of offset 0 shows, at one moment for all, so that they keep their relations. */
+static int read_tsc_base(struct vm *vm, uint64_t *base, uint64_t *host, struct error *err)
+{
+	struct vcpu_state *s = &vm->vcpu[0].state;
+
+	/* Whether vCPUs have offsets is known once one was asked for. */
+	if (vcpu_state_fetch(s, 1U << SUBSTATE_TSC_OFFSET, err) < 0)
+		return -1;
+	for (unsigned int i = 1; i < vm->nr_vcpus; i++)
+		if (!vcpu_state_offers(s, SUBSTATE_TSC_OFFSET))
+			vm->vcpu[i].state.offered &= ~(1U << SUBSTATE_TSC_OFFSET);
+	return snapshot_tsc_base(&vm->vcpu[0], base, host, err);
+}
+
+static int load_vcpus(struct vm *vm, const struct snapshot_vcpu *saved, bool in_two_steps,
+		      bool force, uint64_t *host_tsc, struct error *err)
+{
+	struct wall_clock kept;
+	uint64_t base;
+
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (snapshot_edit_processor(&vm->vcpu[i], &saved[i], err) < 0 ||
+		    (in_two_steps && vcpu_state_after_load(&vm->vcpu[i].state, err) < 0))
+			return -1;
+	if (read_tsc_base(vm, &base, host_tsc, err) < 0)
+		return -1;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *vcpu = &vm->vcpu[i];
+		struct kvm_lapic_state lapic;
+		uint64_t tsc;
+		int rc;
+
+		if (snapshot_edit_vcpu(vcpu, &saved[i], base, force, err) < 0)
+			return -1;
+		keep_wall_clock(vm, &saved[i], &kept);
+		rc = vcpu_state_after_load(&vcpu->state, err);
+		put_wall_clock_back(vm, &kept);
+		if (rc < 0)
+			return -1;
+		memcpy(&lapic, saved[i].item[SNAPSHOT_LAPIC], sizeof(lapic));
+		memcpy(&tsc, saved[i].item[SNAPSHOT_TSC], sizeof(tsc));
+		snapshot_loaded_time(vcpu, tsc, &lapic);
+	}
+	return 0;
+}
+
+/*
+ * Time and interrupt controllers first, and vCPUs last: what the controllers pass on to a LAPIC
+ * when they are set is in the LAPIC's own saved state already, which then replaces it.
+ */
+static int load(struct vm *vm, struct sections *sections, bool force,
+		const struct snapshot_vm *saved_vm, struct snapshot_vcpu *saved, bool scaled,
+		struct error *err)
+{
+	uint64_t host_tsc;
+
+	if (vm_devices_load(vm->devices, sections, err) < 0 || sections_all_known(sections, err) < 0)
+		return -1;
+	boot_ram_filled(vm->boot);
+	if (snapshot_load_irqchips(vm, saved_vm, err) < 0 ||
+	    load_vcpus(vm, saved, scaled || force, force, &host_tsc, err) < 0)
+		return -1;
+	vm_time_load(vm, host_tsc, saved_vm->has_clock ? &saved_vm->clock : NULL,
+		     saved_vm->has_pit ? &saved_vm->pit : NULL);
+	vm_mark_stop(vm);
+	return 0;
+}
+
+int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct error *err)
+{
+	struct snapshot_machine machine;
+	struct snapshot_vm saved_vm;
+	struct snapshot_vcpu *saved;
+	bool scaled;
+	int rc = 0;
+
+	vcpus_await(vm);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i].state.has_run || vm->vcpu[i].state.loaded)
+			return error_set(err, EBUSY, "state can be loaded only into a machine that "
+					 "has never run");
+	if (snapshot_machine(sections, &machine, err) < 0 || check_machine(vm, &machine, err) < 0 ||
+	    snapshot_parse_vm(vm, sections, force, &saved_vm, err) < 0)
+		return -1;
+	saved = calloc(vm->nr_vcpus, sizeof(*saved));
+	if (!saved)
+		return error_errno(err, ENOMEM, "the state of %u vCPUs", vm->nr_vcpus);
+	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++)
+		rc = parse_vcpu(vm, i, sections, force, &saved[i], err);
+	if (rc == 0)
+		rc = check_tsc_khz(vm, &machine, force, saved, &scaled, err);
+	if (rc == 0)
+		rc = load(vm, sections, force, &saved_vm, saved, scaled, err);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		snapshot_free_vcpu(&saved[i]);
+	free(saved);
+	return rc;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMM_SNAPSHOT_SNAPSHOT_H
+#define VMM_SNAPSHOT_SNAPSHOT_H
+
+#include "vmm/snapshot/sections.h"
+#include "vmm/vm.h"
+
+/*
+ * The state of a machine, but its RAM, as sections, and back.
+ *
+ * Threads: the owner's, while the machine does not run.
+ */
+
+/* What a machine must be like to take the state: section "machine". */
+struct snapshot_machine {
+	unsigned int cpus;
+	uint64_t memory;                /* in bytes */
+	bool running;                   /* it ran when it was saved (or would have gone on) */
+	uint64_t tsc_khz;               /* 0: the host that saved it could not say */
+};
+int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
+		     struct error *err);
+
+/*
+ * Collects everything that a machine has: vCPUs, interrupt controllers, PIT, clock, devices.  No
+ * state is set in the kernel, but that a PIT in use stops ticking until the machine goes on; and
+ * saving the same stopped machine twice gives the same bytes, for what the kernel moves meanwhile
+ * is taken as of the stop (of a machine that has never run, as of its first save: its clock stands
+ * still from there on).  vCPUs whose APIC timer may have expired
+ * unseen go through KVM_RUN for a moment, without their guests being entered (vcpu_settle()).
+ * `running` goes into the section "machine".
+ */
+int snapshot_collect(struct vm *vm, bool running, struct sections *sections, struct error *err);
+
+/*
+ * Puts state into a machine that has never run, of the same number of vCPUs and the same memory.
+ * RAM must be there already: the kernel looks into it when it is given vCPUs.
+ *
+ * Loads edit, then one hook per vCPU writes it (vcpu_state_after_load()).  All sections of the
+ * machine itself are checked before anything is set anywhere, and refused are also required ones
+ * that nobody knows; a failure after that leaves a machine that can only be destroyed.  Clock and
+ * PIT are set when the machine first goes on, so that they stand still until then.
+ *
+ * `force`: what the guest saw and this host lacks is a warning instead of an error, as far as one
+ * can do without: processor features, MSRs, the TSC's frequency, the clock.
+ */
+int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct error *err);
+
+#endif
