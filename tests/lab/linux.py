@@ -22,6 +22,19 @@ QEMU = shutil.which("qemu-system-x86_64")
 # What no guest may ever say.
 TROUBLE = re.compile(r"soft lockup|rcu.*stall|BUG:|Oops|hung_task|blocked for more")
 
+# What only looks: a line for the human monitor, and the shape of each line of the answer.
+NUMBER = "[0-9a-f]{16}"
+LOOKS = [
+    ("info cpus", r"\* CPU #0: .*|  CPU #\d+: .*"),
+    ("info registers -a", None),
+    ("info tlb", rf"{NUMBER}: {NUMBER} [X-][G-][P-][D-][A-][C-][T-][U-][W-]"),
+    ("info mem", rf"{NUMBER}-{NUMBER} {NUMBER} [u-]r[w-]"),
+    ("info lapic", None),
+    ("info vcpu-sync", None),
+    ("info mtree", None),
+    ("xp /8xg 0x1000000", r"[0-9a-f]{16}: 0x[0-9a-f]{16} 0x[0-9a-f]{16}"),
+]
+
 
 def path(kernel, name):
     return os.path.join(FILES, kernel, name)
@@ -135,3 +148,16 @@ class LinuxTest(vmond.LiveTest):
 
     def assert_no_trouble(self, text):
         self.assertIsNone(TROUBLE.search(text), text[-2000:])
+
+    def assert_load_right(self, text, cpus):
+        """What the loops "load" and "tick" have printed: no turn lost, none wrong, none twice."""
+        self.assert_no_trouble(text)
+        self.assertNotIn("wrong", text)
+        turn, uptime = 0, 0.0
+        for row in re.findall(r"^vmond-lab: tick (\d+) ([\d.]+)\r?$", text, re.M):
+            self.assertEqual(int(row[0]), turn)
+            self.assertGreaterEqual(float(row[1]), uptime, "time goes back")
+            turn, uptime = turn + 1, float(row[1])
+        for cpu in range(cpus):
+            turns = re.findall(rf"^vmond-lab: sum {cpu} (\d+) right\r?$", text, re.M)
+            self.assertEqual(turns, [str(n + 1) for n in range(len(turns))])
