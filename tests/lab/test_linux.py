@@ -36,6 +36,14 @@ class Looked(linux.LinuxTest):
         with self.subTest("time of day"):
             self.assertLess(abs(int(m.run("date +%s")) - time.time()), 5)
 
+    def test_1_alarm(self):
+        """An interrupt of the real-time clock, a few seconds ahead."""
+        m = self.machine
+        text = m.run("echo +2 >/sys/class/rtc/rtc0/wakealarm; sleep 4; grep rtc0 /proc/interrupts")
+        counts = re.search(r"^ *8: +(\d+) +(\d+) ", text, re.M)
+        self.assertIsNotNone(counts, text)
+        self.assertGreater(int(counts[1]) + int(counts[2]), 0)
+
     def test_2_typed_input(self):
         for word in "one", "two three", "x" * 200:
             self.machine.type(f"echo {word}\n")
