@@ -36,7 +36,7 @@ static int copy_registers(struct vm *vm, int index, struct registers_copy *copy,
 	const struct kvm_debugregs *debugregs;
 	const struct kvm_xsave *xsave;
 	const struct kvm_xcrs *xcrs;
-	const struct kvm *kvm = vm->kvm;
+	const struct kvm_cpuid2 *supported;
 
 	copy->regs = *vcpu_state_regs(s, NULL);
 	copy->sregs = *vcpu_state_sregs(s, NULL);
@@ -57,9 +57,13 @@ static int copy_registers(struct vm *vm, int index, struct registers_copy *copy,
 	xcrs = vcpu_state_xcrs(s, NULL);
 	xsave = vcpu_state_xsave(s, NULL);
 	if (xcrs && xsave) {
+		supported = kvm_supported_cpuid(vm->kvm, err);
+		if (!supported)
+			return -1;
 		hmp_vectors_init(&copy->vectors, xcr0(xcrs), xsave,
-				 kvm->caps.xsave_size ? kvm->caps.xsave_size : sizeof(*xsave),
-				 kvm->supported_cpuid);
+				 vm->kvm->caps.xsave_size ? vm->kvm->caps.xsave_size :
+							    sizeof(*xsave),
+				 supported);
 		copy->has_vectors = true;
 	}
 	return 0;

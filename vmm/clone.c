@@ -54,21 +54,23 @@ struct clone *clone_open(const char *path, struct vm_config *config, struct erro
 	config->cpus = clone->machine.cpus;
 	config->memory = clone->machine.memory;
 	config->incoming = true;
+	config->clone = clone;
 	return clone;
+}
+
+int clone_map_ram(struct clone *clone, struct memory *memory, struct error *err)
+{
+	if (snapshot_map_ram(clone->reader, memory, err) < 0)
+		return error_prefix(err, "%s", clone->path);
+	return 0;
 }
 
 int vm_clone(struct vm *vm, struct clone *clone, struct error *err)
 {
 	vcpus_await(vm);
-	if (snapshot_map_ram(clone->reader, &vm->memory, err) < 0 ||
-	    snapshot_apply(vm, &clone->sections, vm->config.force_cpuid, err) < 0)
+	if (snapshot_apply(vm, &clone->sections, vm->config.force_cpuid, err) < 0)
 		return error_prefix(err, "%s", clone->path);
-	vm_new_generation(vm);
-	vm_mark_stop(vm);
-	vm_enter_state(vm, RUN_STATE_PAUSED);
-	if (clone->machine.running && vm->autostart)
-		return vm_cont(vm, err);
-	return 0;
+	return vm_arrive(vm, clone->machine.state, err);
 }
 
 void clone_close(struct clone *clone)

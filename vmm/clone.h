@@ -14,15 +14,15 @@
 struct clone;
 
 /*
- * Opens a snapshot, and gives `config` what the machine must be like: vCPUs, memory, incoming.  The
- * rest of it is the caller's.  NULL on error.
+ * Opens a snapshot, and gives `config` what the machine must be like: vCPUs, memory, where its RAM
+ * comes from, incoming.  The rest of it is the caller's.  NULL on error.
  */
 struct clone *clone_open(const char *path, struct vm_config *config, struct error *err);
 
 /*
- * Puts the state into the machine that was created with that config; run state paused, or running
- * if it ran when it was saved and config.start_running wants it.  After an error the machine is
- * good for nothing.
+ * Puts the state into the machine that was created with that config.  Its run state is the one it
+ * was saved in; for running that is paused, unless config.start_running wants it to run.  After an
+ * error the machine is good for nothing.
  */
 int vm_clone(struct vm *vm, struct clone *clone, struct error *err);
 

@@ -78,13 +78,15 @@ static void adapt(struct kvm_cpuid_entry2 *e, unsigned int nr_vcpus)
 	}
 }
 
-struct kvm_cpuid2 *cpuid_new(const struct kvm *kvm, unsigned int nr_vcpus, struct error *err)
+struct kvm_cpuid2 *cpuid_new(struct kvm *kvm, unsigned int nr_vcpus, struct error *err)
 {
-	const struct kvm_cpuid2 *from = kvm->supported_cpuid;
-	/* Room for the subleaf of leaf 0xB that the host may not list. */
-	struct kvm_cpuid2 *table = calloc(1, sizeof(*table) +
-					  (from->nent + 1) * sizeof(table->entries[0]));
+	const struct kvm_cpuid2 *from = kvm_supported_cpuid(kvm, err);
+	struct kvm_cpuid2 *table;
 
+	if (!from)
+		return NULL;
+	/* Room for the subleaf of leaf 0xB that the host may not list. */
+	table = calloc(1, sizeof(*table) + (from->nent + 1) * sizeof(table->entries[0]));
 	if (!table) {
 		error_errno(err, ENOMEM, "the CPUID table");
 		return NULL;

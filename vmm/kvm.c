@@ -8,10 +8,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
 #define KVM_DEVICE "/dev/kvm"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_LEN 36
+/* Its inode number is given to no other one before the next boot. */
+#define KVM_SYSFS "/sys/devices/virtual/misc/kvm"
 #define PREEMPTION_TIMER "/sys/module/kvm_intel/parameters/preemption_timer"
 
 /* More than any kernel reports; a list that does not fit into this is refused, not grown for ever. */
@@ -67,6 +72,25 @@ static bool system_timer_needs_guest(void *ctx)
 	return answer != 'N' && answer != '0';
 }
 
+static bool system_host_id(void *ctx, uint8_t id[KVM_HOST_ID_LEN])
+{
+	int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	uint64_t inode;
+	ssize_t len;
+
+	(void)ctx;
+	if (fd < 0)
+		return false;
+	len = read(fd, id, BOOT_ID_LEN);
+	close(fd);
+	if (len != BOOT_ID_LEN || stat(KVM_SYSFS, &st) < 0)
+		return false;
+	inode = st.st_ino;
+	memcpy(id + BOOT_ID_LEN, &inode, sizeof(inode));
+	return true;
+}
+
 const struct kvm_ops kvm_ops_system = {
 	.open = system_open,
 	.ioctl = system_ioctl,
@@ -75,6 +99,7 @@ const struct kvm_ops kvm_ops_system = {
 	.close = system_close,
 	.read_tsc = system_read_tsc,
 	.timer_needs_guest = system_timer_needs_guest,
+	.host_id = system_host_id,
 };
 
 static const struct {
@@ -277,26 +302,32 @@ static int read_msr_list(struct kvm *kvm, struct error *err)
 }
 
 /* The kernel says E2BIG until the table fits, without saying how large it is (api.rst 4.46). */
-static int read_supported_cpuid(struct kvm *kvm, struct error *err)
+const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err)
 {
+	if (kvm->supported_cpuid)
+		return kvm->supported_cpuid;
 	for (uint32_t room = 128; room <= KVM_LIST_MAX; room *= 2) {
 		struct kvm_cpuid2 *table;
 
 		table = calloc(1, sizeof(*table) + room * sizeof(table->entries[0]));
-		if (!table)
-			return error_errno(err, ENOMEM, "the table of supported CPUID leaves");
+		if (!table) {
+			error_errno(err, ENOMEM, "the table of supported CPUID leaves");
+			return NULL;
+		}
 		table->nent = room;
 		if (kvm_ioctl(&kvm->sys, KVM_REQ_GET_SUPPORTED_CPUID, table) == 0) {
 			kvm->supported_cpuid = table;
-			return 0;
+			return table;
 		}
 		int code = errno;
 		free(table);
-		if (code != E2BIG)
-			return error_errno(err, code, "KVM_GET_SUPPORTED_CPUID");
+		if (code != E2BIG) {
+			error_errno(err, code, "KVM_GET_SUPPORTED_CPUID");
+			return NULL;
+		}
 	}
-	return error_set(err, E2BIG, "KVM_GET_SUPPORTED_CPUID does not fit into %d entries",
-			 KVM_LIST_MAX);
+	error_set(err, E2BIG, "KVM_GET_SUPPORTED_CPUID does not fit into %d entries", KVM_LIST_MAX);
+	return NULL;
 }
 
 int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct error *err)
@@ -309,7 +340,7 @@ int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct e
 		return -1;
 	kvm->sys.kvm = kvm;
 	if (check_version(kvm, err) < 0 || check_caps(kvm, err) < 0 ||
-	    read_msr_list(kvm, err) < 0 || read_supported_cpuid(kvm, err) < 0) {
+	    read_msr_list(kvm, err) < 0) {
 		kvm_close(kvm);
 		return -1;
 	}

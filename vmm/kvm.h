@@ -19,6 +19,8 @@
  * The seam.  Each function behaves as the system call of its name: -1 (MAP_FAILED for mmap) and
  * errno on failure.  They may be called from every thread at the same time.
  */
+#define KVM_HOST_ID_LEN 44
+
 struct kvm_ops {
 	int (*open)(void *ctx, const char *path, int flags);
 	int (*ioctl)(void *ctx, int fd, unsigned long request, void *arg);
@@ -29,6 +31,8 @@ struct kvm_ops {
 	uint64_t (*read_tsc)(void *ctx);
 	/* See kvm_timer_needs_guest(). */
 	bool (*timer_needs_guest)(void *ctx);
+	/* See kvm_host_id(). */
+	bool (*host_id)(void *ctx, uint8_t id[KVM_HOST_ID_LEN]);
 };
 
 extern const struct kvm_ops kvm_ops_system;
@@ -114,7 +118,7 @@ struct kvm {
 	struct kvm_handle sys;
 	struct kvm_caps caps;
 	struct kvm_msr_list *msr_list;          /* KVM_GET_MSR_INDEX_LIST */
-	struct kvm_cpuid2 *supported_cpuid;     /* KVM_GET_SUPPORTED_CPUID */
+	struct kvm_cpuid2 *supported_cpuid;     /* kvm_supported_cpuid(), NULL until then */
 };
 
 /*
@@ -124,6 +128,12 @@ struct kvm {
  */
 int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct error *err);
 void kvm_close(struct kvm *kvm);
+
+/*
+ * KVM_GET_SUPPORTED_CPUID, asked for when it is first wanted: of all that a start needs to know it
+ * is the dearest where CPUID traps, as in a virtual machine.  Owner's thread.  NULL on error.
+ */
+const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err);
 
 /*
  * One ioctl through the seam, counted.  `arg` is a pointer or an integer cast to one, as the
@@ -145,6 +155,15 @@ static inline void *kvm_int_arg(unsigned long value)
 static inline uint64_t kvm_host_tsc(const struct kvm *kvm)
 {
 	return kvm->ops->read_tsc(kvm->ops_ctx);
+}
+
+/*
+ * What tells this KVM from all others, and from itself after a reboot or when its modules were loaded
+ * again: where it is the same, what KVM supports is the same.  False when it can not be found out.
+ */
+static inline bool kvm_host_id(const struct kvm *kvm, uint8_t id[KVM_HOST_ID_LEN])
+{
+	return kvm->ops->host_id(kvm->ops_ctx, id);
 }
 
 /*

@@ -27,6 +27,7 @@ struct migration {
 	enum migration_kind kind;
 	enum run_state before;          /* out: the state to go back to */
 	bool resume;                    /* out: it ran, and is to go on unless it is migrated */
+	bool stay;                      /* a snapshot: ... or saved */
 	bool thread_started;
 	pthread_t thread;
 	int64_t begun, setup_done, stopped, ended;      /* CLOCK_MONOTONIC, ns; 0: not yet */
@@ -87,12 +88,12 @@ int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *er
 {
 	struct migration *m = vm->migration;
 
+	if (kind != MIGRATION_IN && vm->state == RUN_STATE_INMIGRATE)
+		return error_set(err, EPERM, "Guest is waiting for an incoming migration");
 	if (m && under_way(m))
 		return error_set(err, EBUSY, "There's a migration process in progress");
 	if (kind == MIGRATION_IN && vm->state != RUN_STATE_INMIGRATE)
 		return error_set(err, EPERM, "'-incoming' was not specified on the command line");
-	if (kind != MIGRATION_IN && vm->state == RUN_STATE_INMIGRATE)
-		return error_set(err, EPERM, "Guest is waiting for an incoming migration");
 	if (kind == MIGRATION_OUT && vm->state == RUN_STATE_POSTMIGRATE)
 		return error_set(err, EPERM,
 				 "Can't migrate the vm that was paused due to previous migration");
@@ -102,7 +103,7 @@ int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *er
 			return error_errno(err, ENOMEM, "the migration");
 		vm->migration = m;
 	}
-	*m = (struct migration) { .kind = kind, .begun = now(), .before = vm->state };
+	*m = (struct migration) { .kind = kind, .begun = now() };
 	m->work.vm = vm;
 	m->work.channel.fd = -1;
 	enter_status(vm, MIGRATION_SETUP);
@@ -255,19 +256,26 @@ static int collect(struct vm *vm, enum run_state state, struct error *err)
 {
 	struct migration *m = vm->migration;
 
-	m->resume = vm_is_running(vm);
 	m->stopped = now();
+	vm_catch_up(vm);
+	m->before = vm->state;
+	m->resume = vm_is_running(vm);
 	if (m->resume)
 		vm_stop_in_state(vm, state);
 	else
 		vm_enter_state(vm, state);
-	return snapshot_collect(vm, m->resume, &m->work.sections, err);
+	return snapshot_collect(vm, m->before, &m->work.sections, err);
 }
 
+/* What it has failed by is in work.error. */
 static int fail_now(struct vm *vm, struct error *err)
 {
-	end_thread(vm->migration);
-	fail(vm, err);
+	struct migration *m = vm->migration;
+
+	if (err)
+		*err = m->work.error;
+	end_thread(m);
+	fail(vm, &m->work.error);
 	return -1;
 }
 
@@ -276,12 +284,11 @@ int vm_migrate(struct vm *vm, const struct migration_channel *channel,
 {
 	struct migration *m = vm->migration;
 
-	/* Of these the machine may have changed since the beginning. */
-	m->before = vm->state;
 	m->transfer.max_bandwidth = parameters->max_bandwidth;
 	m->transfer.zstd_level = parameters->zstd_level;
 	m->work.channel = *channel;
-	if (collect(vm, RUN_STATE_FINISH_MIGRATE, err) < 0 || start_thread(vm, err) < 0)
+	if (collect(vm, RUN_STATE_FINISH_MIGRATE, &m->work.error) < 0 ||
+	    start_thread(vm, &m->work.error) < 0)
 		return fail_now(vm, err);
 	return 0;
 }
@@ -295,21 +302,23 @@ int vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *e
 	m = vm->migration;
 	m->work.path = strdup(path);
 	if (!m->work.path) {
-		error_errno(err, ENOMEM, "%s", path);
+		error_errno(&m->work.error, ENOMEM, "%s", path);
 		return fail_now(vm, err);
 	}
-	if (collect(vm, RUN_STATE_SAVE_VM, err) < 0 || start_thread(vm, err) < 0)
+	m->stay = stay;
+	if (collect(vm, RUN_STATE_SAVE_VM, &m->work.error) < 0 ||
+	    start_thread(vm, &m->work.error) < 0)
 		return fail_now(vm, err);
-	if (stay)
-		m->resume = false;
 	return 0;
 }
 
 int vm_migrate_incoming(struct vm *vm, const struct migration_channel *channel,
 			struct error *err)
 {
-	vm->migration->work.channel = *channel;
-	if (start_thread(vm, err) < 0)
+	struct migration *m = vm->migration;
+
+	m->work.channel = *channel;
+	if (start_thread(vm, &m->work.error) < 0)
 		return fail_now(vm, err);
 	return 0;
 }
@@ -338,15 +347,18 @@ void vm_migration_keep_stopped(struct vm *vm, bool stopped)
 		vm->migration->resume = false;
 }
 
-void vm_new_generation(struct vm *vm)
+int vm_arrive(struct vm *vm, enum run_state saved, struct error *err)
 {
 	if (vm->config.generation_id &&
 	    vm_devices_set_generation_id(vm->devices, vm->config.generation_id) < 0)
 		log_warning("the guest is not told of its new generation id: it was saved without one");
+	vm_mark_stop(vm);
+	vm_enter_state(vm, saved == RUN_STATE_RUNNING ? RUN_STATE_PAUSED : saved);
+	return saved == RUN_STATE_RUNNING && vm->autostart ? vm_cont(vm, err) : 0;
 }
 
-/* A state has come in whole: puts it in, and lets it run if both sides want that. */
-static void arrive(struct vm *vm)
+/* A state has come in whole: puts it in. */
+static void take_in(struct vm *vm)
 {
 	struct migration *m = vm->migration;
 	struct error err;
@@ -359,10 +371,7 @@ static void arrive(struct vm *vm)
 		return;
 	}
 	end_thread(m);
-	vm_new_generation(vm);
-	vm_mark_stop(vm);
-	vm_enter_state(vm, RUN_STATE_PAUSED);
-	if (m->work.machine.running && vm->autostart && vm_cont(vm, &err) < 0)
+	if (vm_arrive(vm, m->work.machine.state, &err) < 0)
 		log_error("%s", err.text);
 	enter_status(vm, MIGRATION_COMPLETED);
 }
@@ -377,7 +386,7 @@ void vm_migration_dispatch(struct vm *vm)
 	m->thread_started = false;
 	rc = m->work.rc;
 	if (rc == 0 && m->kind == MIGRATION_IN) {
-		arrive(vm);
+		take_in(vm);
 		return;
 	}
 	end_thread(m);
@@ -385,6 +394,7 @@ void vm_migration_dispatch(struct vm *vm)
 		fail(vm, &m->work.error);
 		return;
 	}
+	m->resume = m->resume && !m->stay;
 	if (m->kind == MIGRATION_OUT)
 		vm_enter_state(vm, RUN_STATE_POSTMIGRATE);
 	else

@@ -17,8 +17,9 @@ struct vm;
  * when the transfer fails or is cancelled, and after a snapshot; one that was stopped stays so,
  * always.  A migration that is complete leaves it in postmigrate.
  *
- * In: a machine created with config.incoming waits in inmigrate, takes one transfer, and then is
- * paused, or runs, as config.start_running and what cont and stop said meanwhile want it.
+ * In: a machine created with config.incoming waits in inmigrate, takes one transfer, and then is in
+ * the run state that it was saved in.  If that is running it runs, or is paused, as
+ * config.start_running and what cont and stop said meanwhile want it.
  *
  * Each change of status is VM_EVENT_MIGRATION; when MIGRATION_COMPLETED comes, the run state is
  * the new one already.
@@ -97,7 +98,7 @@ int vm_migrate(struct vm *vm, const struct migration_channel *channel,
 
 /*
  * Saves it to a file of the form that can be mapped (snapshot_write_file()).  Run state save-vm
- * meanwhile; afterwards as before, or paused with `stay` .
+ * meanwhile; afterwards as before, or with `stay` paused if it ran.
  */
 int vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *err);
 

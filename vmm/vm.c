@@ -82,6 +82,10 @@ static int create_memory(struct vm *vm, struct error *err)
 {
 	if (memory_init(&vm->memory, vm->config.memory, err) < 0)
 		return -1;
+	/* Now: what KVM has a slot for takes it time to see go, the more the larger it is. */
+	if (vm->config.clone && clone_map_ram(vm->config.clone, &vm->memory, err) < 0)
+		return -1;
+	vm->config.clone = NULL;
 	for (unsigned int i = 0; i < vm->memory.nr_parts; i++) {
 		const struct memory_part *part = &vm->memory.part[i];
 		struct kvm_userspace_memory_region region = {

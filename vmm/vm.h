@@ -91,6 +91,8 @@ struct vm_callbacks {
 	void *opaque;
 };
 
+struct clone;
+
 struct vm_config {
 	unsigned int cpus;              /* 1..1024 */
 	uint64_t memory;                /* in bytes, a multiple of 4096 */
@@ -101,6 +103,8 @@ struct vm_config {
 	const uint8_t *generation_id;
 	/* Its state comes from elsewhere (migration.h): run state inmigrate, nothing is booted. */
 	bool incoming;
+	/* Whose RAM is mapped; NULL once it is, or where there is none (clone.h). */
+	struct clone *clone;
 	bool incoming_defer;            /* it is not known yet from where; one that fails may be followed */
 	bool start_running;             /* what has come runs, if it ran where it was saved */
 	bool force_cpuid;               /* features the guest saw and this host lacks: only a warning */

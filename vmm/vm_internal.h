@@ -9,12 +9,26 @@
 /* Loads the boot images and edits the boot processor's state into their entry. */
 int vm_boot(struct vm *vm, struct error *err);
 
+/* clone.c */
+
+struct clone;
+
+/* A clone's RAM is the file's from here on. */
+int clone_map_ram(struct clone *clone, struct memory *memory, struct error *err);
+
 /* vm_run.c */
 
 void vm_emit(struct vm *vm, struct vm_event event);
 void vm_enter_state(struct vm *vm, enum run_state state);
 /* Stops a running machine, with the event; does nothing when it is not running. */
 void vm_stop_in_state(struct vm *vm, enum run_state state);
+
+/*
+ * Carries out what the guest has asked for with its last instructions (a reset, its end) and nobody
+ * has seen yet: of that there is nothing in any state that could be saved.  vCPUs of a machine that
+ * runs are left parked, to be stopped by vm_stop_in_state().
+ */
+void vm_catch_up(struct vm *vm);
 
 /* migration.c */
 
@@ -24,8 +38,11 @@ void vm_migration_dispatch(struct vm *vm);
 bool vm_migration_moving(const struct vm *vm);
 /* Somebody has said stop, or cont, to a machine that is on its way: so be it at its end. */
 void vm_migration_keep_stopped(struct vm *vm, bool stopped);
-/* What has been loaded is told of config.generation_id, if there is one. */
-void vm_new_generation(struct vm *vm);
+/*
+ * State has been applied: the guest is told of config.generation_id, if there is one, and goes on
+ * if it was running, and is to.  When it can not, it is paused.
+ */
+int vm_arrive(struct vm *vm, enum run_state saved, struct error *err);
 /* Ends what is under way, without a word, and frees all of it. */
 void vm_migration_end(struct vm *vm);
 

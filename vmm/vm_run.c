@@ -410,7 +410,11 @@ void vm_dispatch(struct vm *vm)
 	struct error err;
 	uint32_t posted;
 
-	if (!atomic_load(&vm->posted))
+	/* Of a machine on its way nothing else can be done until it is here or gone. */
+	if (vm_migration_moving(vm) &&
+	    (atomic_fetch_and(&vm->posted, ~(uint32_t)VM_REQUEST_MIGRATION) & VM_REQUEST_MIGRATION))
+		vm_migration_dispatch(vm);
+	if (!atomic_load(&vm->posted) || vm_migration_moving(vm))
 		return;
 	/*
 	 * As long as something is posted no vCPU enters the guest, and the one that posted waits for
@@ -419,8 +423,6 @@ void vm_dispatch(struct vm *vm)
 	if (vm_is_running(vm))
 		park_all(vm);
 	posted = atomic_exchange(&vm->posted, 0);
-	if (posted & VM_REQUEST_MIGRATION)
-		vm_migration_dispatch(vm);
 	if (posted & VM_REQUEST_INTERNAL_ERROR)
 		fail(vm);
 	if (posted & VM_REQUEST_CRASHLOADED)
@@ -438,4 +440,16 @@ void vm_dispatch(struct vm *vm)
 	} else if (vm_is_running(vm)) {
 		send_on(vm);
 	}
+}
+
+void vm_catch_up(struct vm *vm)
+{
+	bool held_back = vm->held_back;
+
+	if (vm_is_running(vm))
+		park_all(vm);
+	/* What this would send on again gets no further. */
+	vm->held_back = true;
+	vm_dispatch(vm);
+	vm->held_back = held_back;
 }

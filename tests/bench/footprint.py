@@ -6,7 +6,7 @@ import re
 import machines
 import report
 
-_MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ (\d+)")
+_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+)")
 _FIGURE = re.compile(r"^(Size|Rss|Pss|Private_Dirty): +(\d+) kB$")
 
 
@@ -14,21 +14,31 @@ def _mappings(pid):
     with open(f"/proc/{pid}/smaps", encoding="utf-8") as f:
         for line in f:
             if m := _MAPPING.match(line):
-                mapping = {"inode": int(m[1])}
+                mapping = {"start": m[1], "end": m[2], "inode": int(m[3])}
                 yield mapping
             elif m := _FIGURE.match(line):
                 mapping[m[1]] = int(m[2])
 
 
+def _guest_ram(mappings):
+    """The one anonymous mapping of just the guest's size or, merged with a neighbour, a little
+    more; or two side by side, where the host was told to treat a part of it differently."""
+    pairs = [[a, b] for a, b in zip(mappings, mappings[1:]) if a["end"] == b["start"]]
+    for candidates in [[m] for m in mappings], pairs:
+        fitting = [(size, c) for c in candidates if all(m["inode"] == 0 for m in c)
+                   and (size := sum(m["Size"] for m in c)) >= machines.MEMORY_MIB << 10]
+        if fitting:
+            return min(fitting, key=lambda f: f[0])[1]
+    return []
+
+
 def beyond_guest(pid):
-    """KiB resident, proportional and private; the guest's RAM is the one anonymous mapping of just
-    its size or, merged with a neighbour, a little more."""
+    """KiB resident, proportional and private."""
     mappings = list(_mappings(pid))
-    ram = [m for m in mappings if m["inode"] == 0 and m["Size"] >= machines.MEMORY_MIB << 10]
+    ram = _guest_ram(mappings)
     if not ram:
         raise RuntimeError(f"process {pid} has no mapping of {machines.MEMORY_MIB} MiB")
-    ram = min(ram, key=lambda m: m["Size"])
-    return [sum(m[key] for m in mappings if m is not ram)
+    return [sum(m[key] for m in mappings if m not in ram)
             for key in ("Rss", "Pss", "Private_Dirty")]
 
 

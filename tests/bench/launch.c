@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `launch [-s SOCKET] PROGRAM [ARGUMENT]...` measures how long a program takes from execve() to the
- * mark on its standard output that the guest of hello.S makes, or with -s to the first byte that it
- * sends to one who connects to SOCKET.  Kills the program, and prints nanoseconds of that, then
- * microseconds of processor time of the program's whole life.  In C, as an interpreter's fork takes
- * as long as what is measured.
+ * `launch [-s SOCKET | -c SOCKET | -m TEXT]... PROGRAM [ARGUMENT]...` measures how long a program
+ * takes from execve() to the mark on its standard output that the guest of hello.S makes, with -m
+ * to TEXT there, and to the next TEXT behind it, or with -s to the greeting that it sends to one
+ * who connects to SOCKET; with -c to the answer there that a machine's state has come in and it is
+ * paused, and then from asking for cont to the mark.  Kills the program, and prints nanoseconds of
+ * each, then microseconds of processor time of the program's whole life.  In C, as an interpreter's
+ * fork takes as long as what is measured.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,17 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MARK    2       /* as in hello.S */
-#define TIMEOUT 60      /* seconds */
+#include "monitor_client.h"
+
+#define MARK            "\2"    /* as in hello.S */
+#define GREETING        "{"
+#define TIMEOUT         60      /* seconds without a byte */
+#define MAX_MARKS       8
 
 static pid_t child;
 
@@ -57,59 +60,54 @@ static int64_t now(void)
 	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-/* Reads up to `wanted`, or for -1 any byte. */
-static void await_byte(int fd, int wanted)
+/* Reads up to `mark`; what came together with it is for the next call. */
+static void await_mark(int fd, const char *mark)
 {
-	char bytes[256];
-	ssize_t len;
+	static char bytes[4096];
+	static size_t len;
+	size_t wanted = strlen(mark);
+	ssize_t more;
+	char *found;
 
-	do {
-		len = read(fd, bytes, sizeof(bytes));
-		if (len <= 0)
-			die(len < 0 ? "read" : "the program ended too early");
-	} while (wanted >= 0 && !memchr(bytes, wanted, (size_t)len));
-}
-
-/* Watches the directory that the socket will be in. */
-static int watch(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *directory = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-	int fd = inotify_init1(IN_CLOEXEC);
-
-	if (!directory || fd < 0 || inotify_add_watch(fd, directory, IN_CREATE | IN_MOVED_TO) < 0)
-		die(path);
-	free(directory);
-	return fd;
-}
-
-/* The name appears with bind(), and listen() follows. */
-static int connect_to(const char *path, int watch_fd)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char event[4096];
-
-	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
-		die(path);
-	strcpy(address.sun_path, path);
-	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		if (errno == ENOENT) {
-			if (read(watch_fd, event, sizeof(event)) < 0)
-				die("inotify");
-		} else if (errno != ECONNREFUSED) {
-			die(path);
+	while (!(found = memmem(bytes, len, mark, wanted))) {
+		/* Its beginning may be at the end. */
+		if (len >= wanted) {
+			memmove(bytes, bytes + len - wanted + 1, wanted - 1);
+			len = wanted - 1;
 		}
+		alarm(TIMEOUT);
+		more = read(fd, bytes + len, sizeof(bytes) - len);
+		if (more <= 0)
+			die(more < 0 ? "read" : "the program ended too early");
+		len += (size_t)more;
 	}
-	return fd;
+	len -= (size_t)(found + wanted - bytes);
+	memmove(bytes, found + wanted, len);
 }
 
-static void run(char **argv, int64_t *start, int out)
+/* Sets nanoseconds until it was paused, and from cont to the mark. */
+static void resume(int socket, int out, int64_t start, int64_t took[2])
 {
-	int null = open("/dev/null", O_RDWR);
+	struct monitor monitor = { .fd = socket };
+	int64_t asked;
 
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-	    dup2(out < 0 ? null : out, STDOUT_FILENO) < 0)
+	await_paused(&monitor);
+	took[0] = now() - start;
+	asked = now();
+	request(&monitor, "{\"execute\": \"cont\"}\r\n");
+	await_mark(out, MARK);
+	took[1] = now() - asked;
+}
+
+/*
+ * `in` is a pipe that nothing comes from: QEMU asks an input that is at its end again and again,
+ * and takes a whole processor for it.
+ */
+static void run(char **argv, int64_t *start, int in, int out)
+{
+	if (out < 0)
+		out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
 		_exit(127);
 	*start = now();
 	execv(argv[0], argv);
@@ -119,43 +117,59 @@ static void run(char **argv, int64_t *start, int out)
 
 int main(int argc, char **argv)
 {
-	const char *path = NULL;
-	int64_t *start, end;
-	int watch_fd = -1, out[2];
+	const char *path = NULL, *mark[MAX_MARKS] = { MARK };
+	int nr_marks = 0, watch_fd = -1, socket = -1, option, in[2], out[2];
+	int64_t *start, took[MAX_MARKS];
+	bool clone = false;
 	struct rusage usage;
 
-	if (argc > 3 && strcmp(argv[1], "-s") == 0) {
-		path = argv[2];
-		watch_fd = watch(path);
-		argv += 2;
-		argc -= 2;
+	while ((option = getopt(argc, argv, "+s:c:m:")) != -1) {
+		if (option == 's' || option == 'c') {
+			path = optarg;
+			clone = option == 'c';
+			mark[0] = GREETING;
+		} else if (option == 'm' && *optarg && strlen(optarg) < 256 &&
+			   nr_marks < MAX_MARKS) {
+			mark[nr_marks++] = optarg;
+		} else {
+			optind = argc;
+		}
 	}
-	if (argc < 2) {
-		fprintf(stderr, "Usage: launch [-s SOCKET] PROGRAM [ARGUMENT]...\n");
+	if (optind >= argc || (path && nr_marks)) {
+		fprintf(stderr, "Usage: launch [-s SOCKET | -c SOCKET | -m TEXT]... "
+			"PROGRAM [ARGUMENT]...\n");
 		return 2;
 	}
+	if (!nr_marks)
+		nr_marks = clone ? 2 : 1;
+	if (path)
+		watch_fd = watch(path);
 	start = mmap(NULL, sizeof(*start), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
-	if (start == MAP_FAILED || pipe2(out, O_CLOEXEC) < 0)
+	if (start == MAP_FAILED || pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
 		die("pipe");
 	child = fork();
 	if (child < 0)
 		die("fork");
 	if (child == 0)
-		run(argv + 1, start, path ? -1 : out[1]);
+		run(argv + optind, start, in[0], path && !clone ? -1 : out[1]);
 	close(out[1]);
 	signal(SIGALRM, on_alarm);
 	alarm(TIMEOUT);
 	if (path)
-		await_byte(connect_to(path, watch_fd), -1);
-	else
-		await_byte(out[0], MARK);
-	end = now();
+		socket = connect_to(path, watch_fd);
+	if (clone)
+		resume(socket, out[0], *start, took);
+	for (int i = 0; i < nr_marks && !clone; i++) {
+		await_mark(path ? socket : out[0], mark[i]);
+		took[i] = now() - *start;
+	}
 	kill(child, SIGKILL);
 	if (wait4(child, NULL, 0, &usage) < 0)
 		die("wait4");
-	printf("%" PRId64 " %ld\n", end - *start,
-	       (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L +
+	for (int i = 0; i < nr_marks; i++)
+		printf("%" PRId64 " ", took[i]);
+	printf("%ld\n", (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L +
 	       usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 	return 0;
 }

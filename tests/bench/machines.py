@@ -13,6 +13,10 @@ import time
 
 MEMORY_MIB = 128
 TIMEOUT = 60            # seconds for what must happen
+# What brings a Linux kernel to its first byte the soonest: the smaller firmware, which microvm has
+# without ACPI; it loads the kernel itself, and what is not there needs no initialisation.  The PIC
+# has to be: user space can not write to the serial port without.
+MICROVM_FOR_LINUX = "microvm,acpi=off,x-option-roms=off,pit=off,pic=on,rtc=off,isa-serial=on"
 
 _numbers = itertools.count()
 
@@ -28,6 +32,10 @@ class Vmond:
         return [self.program, "run", "--kernel", self.tools.image(guest), "--cpus", str(cpus),
                 "--memory", f"{MEMORY_MIB}M", "--serial", "stdio", "--monitor", f"unix:{monitor}"]
 
+    def linux_argv(self, kernel, initrd, append):
+        return [self.program, "run", "--kernel", kernel, "--initrd", initrd, "--append", append,
+                "--memory", f"{MEMORY_MIB}M", "--serial", "stdio"]
+
 
 class Qemu:
     name = "QEMU"
@@ -36,11 +44,18 @@ class Qemu:
         self.tools = tools
         self.program = program
 
-    def argv(self, guest, cpus, monitor):
-        return [self.program, "-M", "microvm", "-cpu", "host,-arch-capabilities", "-accel", "kvm",
+    def _argv(self, machine, cpus, *more):
+        return [self.program, "-M", machine, "-cpu", "host,-arch-capabilities", "-accel", "kvm",
                 "-m", str(MEMORY_MIB), "-smp", str(cpus), "-nodefaults", "-no-user-config",
-                "-display", "none", "-bios", self.tools.rom(guest), "-serial", "stdio",
-                "-qmp", f"unix:{monitor},server=on,wait=off"]
+                "-display", "none", "-serial", "stdio", *more]
+
+    def argv(self, guest, cpus, monitor):
+        return self._argv("microvm", cpus, "-bios", self.tools.rom(guest),
+                          "-qmp", f"unix:{monitor},server=on,wait=off")
+
+    def linux_argv(self, kernel, initrd, append):
+        return self._argv(MICROVM_FOR_LINUX, 1, "-kernel", kernel, "-initrd", initrd,
+                          "-append", append)
 
 
 class Bare:
@@ -64,6 +79,13 @@ class Kvmtool:
         return [self.program, "run", "--name", os.path.basename(monitor), "--cpus", str(cpus),
                 "--mem", str(MEMORY_MIB), "--console", "serial", "--network", "mode=none",
                 "--kernel", self.tools.image(guest)]
+
+    def linux_argv(self, kernel, initrd, append):
+        """It puts more words before those of the command line."""
+        name = os.path.basename(new_socket_path(self.tools))
+        return [self.program, "run", "--name", name, "--cpus", "1", "--mem", str(MEMORY_MIB),
+                "--console", "serial", "--network", "mode=none", "--kernel", kernel,
+                "--initrd", initrd, "--params", append]
 
 
 def new_socket_path(tools):
@@ -129,7 +151,8 @@ class Process:
     """A running program, until the end of the with statement."""
 
     def __init__(self, argv):
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        # Nothing comes from the input, but not its end either: see launch.c.
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
         self.pid = self.process.pid
 
@@ -156,6 +179,7 @@ class Process:
     def close(self):
         self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
         self.process.stderr.close()
 

@@ -8,17 +8,23 @@ import machines
 import report
 
 
-def _launch(tools, argv, monitor, greeting):
-    """Milliseconds of time and of processor time."""
-    done = subprocess.run(
-        [tools.program("launch"), *(["-s", monitor] if greeting else []), *argv],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if os.path.exists(monitor):
-        os.unlink(monitor)
+def launch(tools, argv, *options):
+    """Milliseconds to each mark that the options of launch.c name, and of processor time."""
+    done = subprocess.run([tools.program("launch"), *options, *argv], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{argv[0]}: {done.stderr.strip()}")
-    wall, processor = done.stdout.split()
-    return int(wall) / 1e6, int(processor) / 1e3
+    *walls, processor = done.stdout.split()
+    return [int(wall) / 1e6 for wall in walls], int(processor) / 1e3
+
+
+def _launch_once(tools, kind, guest, cpus, greeting):
+    monitor = machines.new_socket_path(tools)
+    (wall,), cpu = launch(tools, kind.argv(guest, cpus, monitor),
+                          *(["-s", monitor] if greeting else []))
+    if os.path.exists(monitor):
+        os.unlink(monitor)
+    return wall, cpu
 
 
 def _compare(tools, title, kinds, guest, cpus, rounds, greeting):
@@ -26,8 +32,7 @@ def _compare(tools, title, kinds, guest, cpus, rounds, greeting):
     processor = {kind: [] for kind in kinds}
     for number in range(-1, rounds):            # the first brings the files into memory
         for kind in kinds:
-            monitor = machines.new_socket_path(tools)
-            wall, cpu = _launch(tools, kind.argv(guest, cpus, monitor), monitor, greeting)
+            wall, cpu = _launch_once(tools, kind, guest, cpus, greeting)
             if number >= 0:
                 walls[kind].append(wall)
                 processor[kind].append(cpu)

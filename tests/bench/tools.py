@@ -5,12 +5,13 @@ import os
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAMS = ("bare", "echo", "launch")
+PROGRAMS = ("bare", "clone_bare", "echo", "fleet", "launch")
 SPEED_LOOPS = 200_000
 # Name, source, and symbols; each becomes NAME.img, and NAME.rom, which starts it as firmware.
 GUESTS = (
     ("halted", "loop.S", ()),
     ("spinning", "loop.S", ("-DSPIN",)),
+    ("clone", "clone.S", ()),
     ("hello", "hello.S", ()),
     ("speed", "hello.S", (f"-DLOOPS={SPEED_LOOPS}",)),
 )
@@ -32,10 +33,12 @@ def _flat_image(target, source, symbols):
 
 
 class Tools:
-    """The programs' and images' paths."""
+    """The programs' and images' paths; `made` if they are there already."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, made=False):
         self.directory = directory
+        if made:
+            return
         for name in PROGRAMS:
             _compile("-std=gnu11", "-D_GNU_SOURCE", "-O2", "-pthread", "-o", self.program(name),
                      os.path.join(HERE, name + ".c"))

@@ -37,14 +37,15 @@ LOOKS = [
 class Traced(vmond.Machine):
     """A machine whose ioctls are being recorded."""
 
-    def __init__(self, image, cpus):
+    def __init__(self, image, *options, cpus=1, **kwargs):
         self.cpus = cpus
         # Not in the machine's directory, which is gone before the trace is complete.
         self.trace_path = os.path.join("/tmp", f"vmond-live-{os.getpid()}.trace")
         # A sanitizer that looks for leaks wants to be the tracer itself.
         env = {**os.environ,
                "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
-        super().__init__(image, cpus=cpus, prefix=ktrace.prefix(self.trace_path), env=env)
+        super().__init__(image, *options, cpus=cpus, prefix=ktrace.prefix(self.trace_path), env=env,
+                         **kwargs)
 
     def trace(self):
         """Ends the daemon, and returns all it did."""
@@ -69,7 +70,7 @@ class Sync(vmond.LiveTest):
     def check_trace_alone(self, image, cpus, progress):
         """All looks at a stopped and at a running machine, then writes that must show."""
         windows, running = [], []
-        with Traced(image, cpus) as m:
+        with Traced(image, cpus=cpus) as m:
             q = m.qmp
             m.serial.wait(progress)
             for name, look in [("nothing", lambda q, m: None)] + LOOKS:

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 static __thread unsigned int countdown;
-static __thread bool failed;
+static __thread bool failed, exempt;
 
 void *__real_calloc(size_t nmemb, size_t size);
 void *__real_realloc(void *ptr, size_t size);
@@ -23,9 +23,19 @@ bool alloc_has_failed(void)
 	return failed;
 }
 
+void alloc_exempt_begin(void)
+{
+	exempt = true;
+}
+
+void alloc_exempt_end(void)
+{
+	exempt = false;
+}
+
 static bool fails_now(void)
 {
-	if (!countdown || --countdown)
+	if (exempt || !countdown || --countdown)
 		return false;
 	failed = true;
 	errno = ENOMEM;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "tests/unit/alloc_fail.h"
 #include "tests/unit/fake_kvm_internal.h"
 
 #define SYS     FAKE_FD_SYSTEM
@@ -187,6 +188,7 @@ static int fake_ioctl(void *ctx, int fd, unsigned long number, void *arg)
 	struct fake_vcpu *runs = NULL;
 	int rc = 0;
 
+	alloc_exempt_begin();
 	pthread_mutex_lock(&fake->lock);
 	object = find_object(fake, fd);
 	if (!object) {
@@ -204,6 +206,7 @@ static int fake_ioctl(void *ctx, int fd, unsigned long number, void *arg)
 	pthread_mutex_unlock(&fake->lock);
 	if (runs)
 		rc = fake_run(runs);
+	alloc_exempt_end();
 	return rc < 0 ? fail(-rc) : rc;
 }
 
@@ -292,6 +295,15 @@ static bool fake_timer_needs_guest(void *ctx)
 	return fake->poison & FAKE_TIMER_NEEDS_GUEST;
 }
 
+static bool fake_host_id(void *ctx, uint8_t id[KVM_HOST_ID_LEN])
+{
+	struct fake_kvm *fake = ctx;
+
+	/* What it would be is not to be used while it is not known. */
+	memset(id, fake->host_id ? fake->host_id : 1, KVM_HOST_ID_LEN);
+	return fake->host_id;
+}
+
 const struct kvm_ops fake_kvm_ops = {
 	.open = fake_open,
 	.ioctl = fake_ioctl,
@@ -300,4 +312,5 @@ const struct kvm_ops fake_kvm_ops = {
 	.close = fake_close,
 	.read_tsc = fake_read_tsc,
 	.timer_needs_guest = fake_timer_needs_guest,
+	.host_id = fake_host_id,
 };

@@ -46,6 +46,8 @@ void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index);
 /* The supported CPUID becomes `nr` leaves; more than a caller has room for gives E2BIG. */
 void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr);
 void fake_kvm_set_api_version(struct fake_kvm *fake, int version);
+/* A host that can be told from those of another `id`; with 0, as at first, from none. */
+void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id);
 
 /* ---- Misbehaviour ---- */
 
@@ -88,6 +90,8 @@ enum fake_poison {
 	FAKE_NO_LEGACY_PAGING = 1 << 2,
 	/* An APIC timer that has run out stays so, unseen, until the guest is entered or halts. */
 	FAKE_TIMER_NEEDS_GUEST = 1 << 3,
+	/* vCPUs have more than KVM_GET_SUPPORTED_CPUID says, and show it: feature "lm" here. */
+	FAKE_MORE_CPUID = 1 << 4,
 };
 void fake_kvm_poison(struct fake_kvm *fake, unsigned int poison);
 

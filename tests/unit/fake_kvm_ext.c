@@ -63,6 +63,9 @@ int fake_set_cpuid2(const struct fake_object *o, void *arg)
 	free(v->cpuid);
 	v->cpuid = fake_alloc(cpuid_size(table->nent));
 	memcpy(v->cpuid, table, cpuid_size(table->nent));
+	for (uint32_t i = 0; v->fake->poison & FAKE_MORE_CPUID && i < table->nent; i++)
+		if (v->cpuid->entries[i].function == 0x80000001)
+			v->cpuid->entries[i].edx |= 1U << 29;
 	return 0;
 }
 

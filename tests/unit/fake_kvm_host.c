@@ -210,6 +210,13 @@ void fake_kvm_heal(struct fake_kvm *fake)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->host_id = id;
+	pthread_mutex_unlock(&fake->lock);
+}
+
 void fake_kvm_poison(struct fake_kvm *fake, unsigned int poison)
 {
 	pthread_mutex_lock(&fake->lock);

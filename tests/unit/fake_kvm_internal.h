@@ -70,6 +70,7 @@ struct fake_kvm {
 		bool get, set;
 	} msr_fault[FAKE_MAX_MSR_FAULTS];
 	unsigned int poison;
+	uint8_t host_id;
 	bool time_passes;
 	uint64_t host_tsc;
 	fake_window_fn *entry_window, *exit_window;

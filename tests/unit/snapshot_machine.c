@@ -155,7 +155,7 @@ void save_vm(struct vm *vm, struct sections *sections)
 	struct error err = { .code = 0 };
 
 	memset(sections, 0, sizeof(*sections));
-	ck_assert_msg(snapshot_collect(vm, false, sections, &err) == 0, "%s", err.text);
+	ck_assert_msg(snapshot_collect(vm, RUN_STATE_PAUSED, sections, &err) == 0, "%s", err.text);
 }
 
 void save(struct sections *sections)

@@ -63,5 +63,7 @@ Suite *timer_suite(void);
 Suite *device_state_suite(void);
 Suite *machine_state_suite(void);
 Suite *vm_many_suite(void);
+Suite *migration_suite(void);
+Suite *migration_in_suite(void);
 
 #endif

@@ -508,6 +508,50 @@ START_TEST(bits_that_are_no_features)
 }
 END_TEST
 
+/* What the host has was what it has when it was saved there: KVM is not even asked. */
+START_TEST(the_same_host)
+{
+	machine_host();
+	fake_kvm_set_host_id(machine.fake, 1);
+	saved_on(1, FILL_LONG);
+	fake_kvm_set_host_id(machine.fake, 1);
+	machine.config.incoming = true;
+	machine_start(1);
+	put_leaf(0x80000001, 0, 0, 0, 0, 1 << 29);
+	load_into(machine.vm, &first);
+	ck_assert_ptr_null(machine.kvm.supported_cpuid);
+	end();
+}
+END_TEST
+
+/* Another one, one that is not known, and one where the guest was let in with what it lacks. */
+START_TEST(not_the_same_host)
+{
+	machine_host();
+	fake_kvm_set_host_id(machine.fake, 1);
+	machine.config.force_cpuid = _i == 2;
+	saved_on(1, FILL_LONG);
+	fake_kvm_set_host_id(machine.fake, _i == 0 ? 2 : _i == 1 ? 0 : 1);
+	machine_start(1);
+	put_leaf(0x80000001, 0, 0, 0, 0, 1 << 29);
+	refused(&first, false, "lacks: lm");
+	end();
+}
+END_TEST
+
+START_TEST(a_host_of_another_length)
+{
+	machine_host();
+	fake_kvm_set_host_id(machine.fake, 1);
+	saved_on(1, FILL_LONG);
+	fake_kvm_set_host_id(machine.fake, 1);
+	machine_start(1);
+	bytes_put_u8(&section_named(&first, "host")->content, 1);
+	refused(&first, false, "host");
+	end();
+}
+END_TEST
+
 Suite *snapshot_refused_suite(void)
 {
 	Suite *suite = suite_create("snapshot_refused");
@@ -541,6 +585,9 @@ Suite *snapshot_refused_suite(void)
 	tcase_add_loop_test(cpuid, features_that_the_host_lacks, 0, 7);
 	tcase_add_test(cpuid, many_features_that_the_host_lacks);
 	tcase_add_test(cpuid, bits_that_are_no_features);
+	tcase_add_test(cpuid, the_same_host);
+	tcase_add_loop_test(cpuid, not_the_same_host, 0, 3);
+	tcase_add_test(cpuid, a_host_of_another_length);
 	suite_add_tcase(suite, cpuid);
 	return suite;
 }

@@ -28,6 +28,9 @@ static void note_event(void *opaque, const struct vm_event *event)
 	else if (event->type == VM_EVENT_GUEST_PANICKED || event->type == VM_EVENT_GUEST_CRASHLOADED)
 		snprintf(machine.events + used, room, "%s%s(%s)", gap, names[event->type],
 			 guest_panic_action_name(event->action));
+	else if (event->type == VM_EVENT_MIGRATION)
+		snprintf(machine.events + used, room, "%sMIGRATION(%s)", gap,
+			 migration_status_name(event->migration));
 	else if (event->type == VM_EVENT_EXIT)
 		snprintf(machine.events + used, room, "%sEXIT(%d)", gap, event->exit_status);
 	else

@@ -1,12 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/snapshot/crc32c.h"
 
+#include <cpuid.h>
 #include <nmmintrin.h>
+#include <stdatomic.h>
 #include <string.h>
 
+/*
+ * Asked once, and of CPUID itself: in a virtual machine each CPUID takes several microseconds, and
+ * the compiler's own __builtin_cpu_supports() asks a dozen times at the start of every process.
+ */
 bool crc32c_have_instruction(void)
 {
-	return __builtin_cpu_supports("sse4.2");
+	enum { UNKNOWN, NO, YES };
+	static atomic_int known;
+	int have = atomic_load_explicit(&known, memory_order_relaxed);
+	unsigned int eax, ebx, ecx, edx;
+
+	if (have == UNKNOWN) {
+		__cpuid(1, eax, ebx, ecx, edx);
+		have = ecx & bit_SSE4_2 ? YES : NO;
+		atomic_store_explicit(&known, have, memory_order_relaxed);
+	}
+	return have == YES;
 }
 
 __attribute__((target("sse4.2")))

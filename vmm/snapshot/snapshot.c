@@ -18,6 +18,15 @@
 #define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
 #define FEATURE_TRIPLE_FAULT      (1U << 1)
 
+/* Section "machine": run states as they are saved. */
+static const enum run_state saved_states[] = {
+	RUN_STATE_PAUSED, RUN_STATE_RUNNING, RUN_STATE_PRELAUNCH, RUN_STATE_SHUTDOWN,
+	RUN_STATE_SUSPENDED, RUN_STATE_WATCHDOG, RUN_STATE_GUEST_PANICKED,
+	RUN_STATE_INTERNAL_ERROR, RUN_STATE_IO_ERROR,
+};
+
+#define SAVED_STATES (sizeof(saved_states) / sizeof(saved_states[0]))
+
 /* By how much a TSC may be off without being scaled: KVM's own tolerance, in millionths. */
 #define TSC_TOLERANCE_PPM 250
 
@@ -38,7 +47,17 @@ static int read_tsc_khz(struct vm *vm, uint64_t *khz, struct error *err)
 	return 0;
 }
 
-static int save_machine(struct vm *vm, bool running, struct sections *sections, struct error *err)
+/* Paused, for those that say nothing about the machine but that it has been saved before. */
+static uint8_t state_to_save(enum run_state state)
+{
+	for (uint8_t i = 0; i < SAVED_STATES; i++)
+		if (saved_states[i] == state)
+			return i;
+	return 0;
+}
+
+static int save_machine(struct vm *vm, enum run_state state, struct sections *sections,
+			struct error *err)
 {
 	const struct kvm_caps *caps = &vm->kvm->caps;
 	struct bytes_out *out = sections_add(sections, "machine", MACHINE_VERSION, true, err);
@@ -48,7 +67,7 @@ static int save_machine(struct vm *vm, bool running, struct sections *sections, 
 		return -1;
 	bytes_put_u32(out, vm->nr_vcpus);
 	bytes_put_u64(out, vm->memory.size);
-	bytes_put_u8(out, running);
+	bytes_put_u8(out, state_to_save(state));
 	bytes_put_u64(out, khz);
 	bytes_put_u32(out, (caps->exception_payload ? FEATURE_EXCEPTION_PAYLOAD : 0) |
 			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0));
@@ -61,6 +80,7 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
 	struct bytes_in in;
 	int version = sections_claim(sections, "machine", MACHINE_VERSION, &in, err);
 	uint32_t features;
+	uint8_t state;
 
 	if (version < 0)
 		return -1;
@@ -68,11 +88,15 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
 		return error_set(err, EINVAL, "the snapshot has no section \"machine\"");
 	machine->cpus = bytes_get_u32(&in);
 	machine->memory = bytes_get_u64(&in);
-	machine->running = bytes_get_u8(&in);
+	state = bytes_get_u8(&in);
 	machine->tsc_khz = bytes_get_u64(&in);
 	features = bytes_get_u32(&in);
 	if (bytes_in_end(&in, "section \"machine\"", err) < 0)
 		return -1;
+	if (state >= SAVED_STATES)
+		return error_set(err, ENOTSUP, "the snapshot is of a machine in a run state that "
+				 "this vmond does not know: %u", state);
+	machine->state = saved_states[state];
 	if (features & ~(FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT))
 		return error_set(err, ENOTSUP, "the snapshot is of a machine with KVM features "
 				 "that this vmond does not know: 0x%" PRIx32, features);
@@ -109,7 +133,8 @@ static int save_vcpus(struct vm *vm, struct sections *sections, struct error *er
 	return 0;
 }
 
-int snapshot_collect(struct vm *vm, bool running, struct sections *sections, struct error *err)
+int snapshot_collect(struct vm *vm, enum run_state state, struct sections *sections,
+		     struct error *err)
 {
 	if (vm_is_running(vm))
 		return error_set(err, EBUSY, "the machine runs: its state can not be saved");
@@ -118,7 +143,8 @@ int snapshot_collect(struct vm *vm, bool running, struct sections *sections, str
 	if (!vm->time_stopped)
 		vm_time_stop(vm);
 	if (vm_pit_halt(vm, err) < 0 || snapshot_freeze(vm, err) < 0 ||
-	    save_machine(vm, running, sections, err) < 0 ||
+	    save_machine(vm, state, sections, err) < 0 ||
+	    snapshot_save_host(vm, sections, err) < 0 ||
 	    snapshot_save_vm(vm, sections, err) < 0 || save_vcpus(vm, sections, err) < 0 ||
 	    vm_devices_save(vm->devices, sections, err) < 0)
 		return -1;
@@ -127,8 +153,8 @@ int snapshot_collect(struct vm *vm, bool running, struct sections *sections, str
 
 /* ---- Applying ---- */
 
-static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, bool force,
-		      struct snapshot_vcpu *saved, struct error *err)
+static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, bool same_host,
+		      bool force, struct snapshot_vcpu *saved, struct error *err)
 {
 	char name[SECTION_NAME_MAX + 1];
 	struct bytes_in in;
@@ -140,7 +166,9 @@ static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, 
 		return -1;
 	if (version == 0)
 		return error_set(err, EINVAL, "the snapshot has no section \"%s\"", name);
-	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0)
+	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0 ||
+	    (!same_host &&
+	     snapshot_check_cpuid(&vm->vcpu[i], saved->cpuid, force, err) < 0))
 		return error_prefix(err, "section \"%s\"", name);
 	return 0;
 }
@@ -281,8 +309,8 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	struct snapshot_machine machine;
 	struct snapshot_vm saved_vm;
 	struct snapshot_vcpu *saved;
+	int rc = 0, same_host;
 	bool scaled;
-	int rc = 0;
 
 	vcpus_await(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
@@ -292,11 +320,14 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	if (snapshot_machine(sections, &machine, err) < 0 || check_machine(vm, &machine, err) < 0 ||
 	    snapshot_parse_vm(vm, sections, force, &saved_vm, err) < 0)
 		return -1;
+	same_host = snapshot_same_host(vm, sections, err);
+	if (same_host < 0)
+		return -1;
 	saved = calloc(vm->nr_vcpus, sizeof(*saved));
 	if (!saved)
 		return error_errno(err, ENOMEM, "the state of %u vCPUs", vm->nr_vcpus);
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++)
-		rc = parse_vcpu(vm, i, sections, force, &saved[i], err);
+		rc = parse_vcpu(vm, i, sections, same_host, force, &saved[i], err);
 	if (rc == 0)
 		rc = check_tsc_khz(vm, &machine, force, saved, &scaled, err);
 	if (rc == 0)

@@ -15,7 +15,11 @@
 struct snapshot_machine {
 	unsigned int cpus;
 	uint64_t memory;                /* in bytes */
-	bool running;                   /* it ran when it was saved (or would have gone on) */
+	/*
+	 * What it was in when it was saved; running, if it was stopped only to be saved.  Else one
+	 * that may follow inmigrate, and says why it does not run.
+	 */
+	enum run_state state;
 	uint64_t tsc_khz;               /* 0: the host that saved it could not say */
 };
 int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
@@ -28,9 +32,10 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
  * is taken as of the stop (of a machine that has never run, as of its first save: its clock stands
  * still from there on).  vCPUs whose APIC timer may have expired
  * unseen go through KVM_RUN for a moment, without their guests being entered (vcpu_settle()).
- * `running` goes into the section "machine".
+ * `state` goes into the section "machine"; one that speaks of the saving itself is taken for paused.
  */
-int snapshot_collect(struct vm *vm, bool running, struct sections *sections, struct error *err);
+int snapshot_collect(struct vm *vm, enum run_state state, struct sections *sections,
+		     struct error *err);
 
 /*
  * Puts state into a machine that has never run, of the same number of vCPUs and the same memory.

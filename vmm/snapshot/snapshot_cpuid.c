@@ -10,6 +10,8 @@
 #include "vmm/cpuid.h"
 #include "vmm/log.h"
 
+#define HOST_VERSION 1
+
 enum reg { EAX, EBX, ECX, EDX };
 static const char *const reg_names[] = { "EAX", "EBX", "ECX", "EDX" };
 
@@ -201,6 +203,35 @@ static const struct kvm_cpuid2 *table_of_vcpu(struct vm *vm, struct error *err)
 	return vcpu_state_cpuid(state, err);
 }
 
+int snapshot_save_host(struct vm *vm, struct sections *sections, struct error *err)
+{
+	uint8_t id[KVM_HOST_ID_LEN];
+	struct bytes_out *out;
+
+	/* With that the guest may have features from another host, which nobody has looked for here. */
+	if (vm->config.force_cpuid || !kvm_host_id(vm->kvm, id))
+		return 0;
+	out = sections_add(sections, "host", HOST_VERSION, false, err);
+	if (!out)
+		return -1;
+	bytes_put(out, id, sizeof(id));
+	return 0;
+}
+
+int snapshot_same_host(const struct vm *vm, struct sections *sections, struct error *err)
+{
+	uint8_t id[KVM_HOST_ID_LEN], saved[KVM_HOST_ID_LEN];
+	struct bytes_in in;
+	int version = sections_claim(sections, "host", HOST_VERSION, &in, err);
+
+	if (version <= 0)
+		return version;
+	bytes_get(&in, saved, sizeof(saved));
+	if (bytes_in_end(&in, "section \"host\"", err) < 0)
+		return -1;
+	return kvm_host_id(vm->kvm, id) && !memcmp(id, saved, sizeof(id));
+}
+
 int snapshot_check_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *table, bool force,
 			 struct error *err)
 {
@@ -208,6 +239,8 @@ int snapshot_check_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *table, bool
 	struct missing missing = { .nr = 0 };
 	unsigned int left;
 
+	if (!kvm_supported_cpuid(vcpu->vm->kvm, err))
+		return -1;
 	compare_words(&missing, kvm, NULL, table);
 	if (missing.nr) {
 		const struct kvm_cpuid2 *own = table_of_vcpu(vcpu->vm, err);

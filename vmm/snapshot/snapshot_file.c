@@ -17,6 +17,8 @@
 #define WRITE_MAX       (4u << 20)
 #define BRIDGE_MAX      (8 * SNAPSHOT_PAGE)
 #define VECTOR_MAX      256
+/* After so many the disk is told to begin, so that it does not wait for fsync() with all of them. */
+#define FLUSH_STEP      (8u << 20)
 
 /* Written for pages in between: to read those would touch ones that nobody ever has. */
 static const uint8_t zeros[BRIDGE_MAX];
@@ -27,6 +29,7 @@ struct file {
 	uint64_t offset, len;
 	struct iovec iov[VECTOR_MAX];
 	int nr;
+	uint64_t flushed;       /* the disk has been told of what is in front of it */
 };
 
 static int write_at(struct file *file, uint64_t offset, struct iovec *iov, int nr,
@@ -39,11 +42,22 @@ static int write_at(struct file *file, uint64_t offset, struct iovec *iov, int n
 
 static int flush_runs(struct file *file, struct error *err)
 {
+	uint64_t end = file->offset + file->len;
 	int nr = file->nr;
 
 	file->nr = 0;
 	file->len = 0;
-	return nr ? write_at(file, file->offset, file->iov, nr, err) : 0;
+	if (!nr)
+		return 0;
+	if (write_at(file, file->offset, file->iov, nr, err) == -1)
+		return -1;
+	/* It is no more than a hint, and what goes wrong fsync() tells. */
+	if (end - file->flushed >= FLUSH_STEP) {
+		sync_file_range(file->fd.fd, (off_t)file->flushed, (off_t)(end - file->flushed),
+				SYNC_FILE_RANGE_WRITE);
+		file->flushed = end;
+	}
+	return 0;
 }
 
 static void append(struct file *file, const uint8_t *data, uint64_t len)
@@ -132,6 +146,7 @@ static int write_content(int fd, const struct sections *sections, const struct m
 	header.ram_offset = (header.front + SNAPSHOT_RAM_ALIGN - 1) & -SNAPSHOT_RAM_ALIGN;
 	file.nr = 0;
 	file.len = 0;
+	file.flushed = 0;
 	if (snapshot_fd_begin(&file.fd, fd, true, transfer, err) == -1 ||
 	    snapshot_front_encode(&header, sections, &front, err) == -1)
 		return -1;

@@ -85,6 +85,13 @@ int snapshot_tsc_base(struct vcpu *vcpu, uint64_t *base, uint64_t *host, struct 
 /* snapshot_cpuid.c */
 
 /*
+ * The section "host" says on which one state was saved, as kvm_host_id() has it.  There is nothing
+ * to be compared on the same one: its second function says whether this is it, 1 or 0, or -1.
+ */
+int snapshot_save_host(struct vm *vm, struct sections *sections, struct error *err);
+int snapshot_same_host(const struct vm *vm, struct sections *sections, struct error *err);
+
+/*
  * Features in the table of one vCPU that this host's KVM does not have: an error that lists them,
  * a warning with `force`.
  */

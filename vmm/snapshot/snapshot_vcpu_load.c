@@ -283,7 +283,7 @@ int snapshot_parse_vcpu(struct vcpu *vcpu, struct bytes_in *in, bool force,
 		return -1;
 	if (saved->item[SNAPSHOT_TSC_KHZ])
 		saved->tsc_khz = le32(saved->item[SNAPSHOT_TSC_KHZ]);
-	return snapshot_check_cpuid(vcpu, saved->cpuid, force, err);
+	return 0;
 }
 
 void snapshot_free_vcpu(struct snapshot_vcpu *saved)
