@@ -158,8 +158,8 @@ static inline uint64_t kvm_host_tsc(const struct kvm *kvm)
 }
 
 /*
- * What tells this KVM from all others, and from itself after a reboot or when its modules were loaded
- * again: where it is the same, what KVM supports is the same.  False when it can not be found out.
+ * What tells this KVM from all others, and from itself after a reboot or when its modules were
+ * loaded again: where it is the same, what KVM supports is the same.  False when that is not known.
  */
 static inline bool kvm_host_id(const struct kvm *kvm, uint8_t id[KVM_HOST_ID_LEN])
 {

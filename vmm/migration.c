@@ -352,7 +352,6 @@ int vm_arrive(struct vm *vm, enum run_state saved, struct error *err)
 	if (vm->config.generation_id &&
 	    vm_devices_set_generation_id(vm->devices, vm->config.generation_id) < 0)
 		log_warning("the guest is not told of its new generation id: it was saved without one");
-	vm_mark_stop(vm);
 	vm_enter_state(vm, saved == RUN_STATE_RUNNING ? RUN_STATE_PAUSED : saved);
 	return saved == RUN_STATE_RUNNING && vm->autostart ? vm_cont(vm, err) : 0;
 }

@@ -4,7 +4,7 @@
 The machine is that of clone.S with one vCPU.  It is stopped, every other MiB of its RAM is filled
 with random bytes from outside, and it is saved: vmond to a file, by snapshot-save, QEMU to one
 through a pipe.  Then each starts from that, vmond mapping its file and QEMU reading its own through
-a pipe, and beside them a program that does no more with vmond's file than to tell KVM what it has to
+a pipe, and beside them a program that does no more with vmond's file than tell KVM what it has to
 be told.  Saving is up against dd, which writes the same bytes that are not zero to the same
 directory, and like vmond waits until they are on the disk.
 """
@@ -284,7 +284,8 @@ def _saves(tools, vmond, qemu, options):
         os.fsync(f.fileno())
     end = time.monotonic() + options.seconds
     with _Source(vmond, SAVED_MIB) as ours:
-        ways = [("vmond", lambda: ours.save(path)), ("dd, the same bytes", lambda: _dd(content, path)),
+        ways = [("vmond", lambda: ours.save(path)),
+                ("dd, the same bytes", lambda: _dd(content, path)),
                 ("QEMU", lambda: _save_new(qemu, path))]
         samples = {name: [] for name, _ in ways}
         # Each comes first as often as the others: a disk is the slower the more was just written.

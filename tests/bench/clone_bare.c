@@ -142,13 +142,14 @@ static void set_vm(int vm)
 
 	for (uint32_t i = 0; i < 3; i++) {
 		struct kvm_irqchip chip = { .chip_id = i };
-		size_t size = i == 2 ? sizeof(struct kvm_ioapic_state) : sizeof(struct kvm_pic_state);
+		size_t size = i == KVM_IRQCHIP_IOAPIC ? sizeof(struct kvm_ioapic_state) :
+							sizeof(struct kvm_pic_state);
 
 		memcpy(&chip.chip, p, size);
 		p += size;
 		CALL(vm, KVM_SET_IRQCHIP, &chip);
 	}
-	/* Members of a channel are as in the structure, where eight bytes stand behind the others. */
+	/* A channel is as in the structure, but for the time at its end, which is an age here. */
 	for (int i = 0; i < 3; i++)
 		memcpy(&state.channels[i], pit.data + i * 24, 16);
 	CALL(vm, KVM_SET_PIT2, &state);

@@ -205,6 +205,20 @@ class States(MigrateTest):
                                     "migrate-incoming", uri=unix)
 
 
+    def test_ended_before_it_has_come(self):
+        unix = "unix:" + self.path("socket")
+        with vmond.Machine(None, "--incoming", unix) as d:
+            self.assertEqual(d.qmp.hmp("info status"), "VM status: paused (inmigrate)\n")
+            self.assertEqual(d.qmp.command("query-migrate"), {
+                "status": "setup",
+                "socket-address": [{"type": "unix", "path": self.path("socket")}]})
+            self.assertEqual(os.listdir(self.directory), ["socket"])
+        self.assertEqual(os.listdir(self.directory), [])
+        with vmond.Machine(None, "--incoming", "exec:sleep 1000") as d:
+            d.qmp.command("quit")
+            self.assertEqual(d.wait_exit(), 0)
+
+
 class Failures(MigrateTest):
     def still_runs(self, m, moved=None):
         """The source of a failed transfer; `moved` is how it ended."""

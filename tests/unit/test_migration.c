@@ -468,6 +468,7 @@ static void let_guest_ask(enum fake_action action, uint64_t port, uint64_t data)
 /* A reset is nowhere in the state: it is carried out before that is saved. */
 START_TEST(a_reset_is_not_lost)
 {
+	uint32_t commands;
 	uint64_t rip;
 
 	let_guest_ask(FAKE_SHUTDOWN, 0, 0);
@@ -476,7 +477,10 @@ START_TEST(a_reset_is_not_lost)
 		ck_assert_str_eq(machine_events(), "STOP");
 	}
 	rip = machine_model(0)->regs.rip;
+	commands = machine.vm->vcpu[0].command >> 2;
 	ck_assert_int_eq(save(true), 0);
+	/* It parks, and is not sent on in between. */
+	ck_assert_uint_eq(machine.vm->vcpu[0].command >> 2, commands + !_i);
 	ck_assert_uint_ne(machine_model(0)->regs.rip, rip);
 	machine_dispatch();
 	ck_assert_str_eq(machine_events(), _i ?

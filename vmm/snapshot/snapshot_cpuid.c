@@ -208,7 +208,7 @@ int snapshot_save_host(struct vm *vm, struct sections *sections, struct error *e
 	uint8_t id[KVM_HOST_ID_LEN];
 	struct bytes_out *out;
 
-	/* With that the guest may have features from another host, which nobody has looked for here. */
+	/* With that the guest may have features of another host, which this one lacks. */
 	if (vm->config.force_cpuid || !kvm_host_id(vm->kvm, id))
 		return 0;
 	out = sections_add(sections, "host", HOST_VERSION, false, err);

@@ -17,7 +17,7 @@
 #define WRITE_MAX       (4u << 20)
 #define BRIDGE_MAX      (8 * SNAPSHOT_PAGE)
 #define VECTOR_MAX      256
-/* After so many the disk is told to begin, so that it does not wait for fsync() with all of them. */
+/* After so many the disk is told to begin, so that not all of them wait for fsync(). */
 #define FLUSH_STEP      (8u << 20)
 
 /* Written for pages in between: to read those would touch ones that nobody ever has. */
