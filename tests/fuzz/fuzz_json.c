@@ -47,7 +47,7 @@ static void parse(struct record *record, const char *bytes, size_t len, size_t p
 	CHECK(!record->w.failed);
 }
 
-/* A number too small for a double is written as -0, if it was negative, and read as the integer 0. */
+/* A negative number too small for a double is written as -0, and read as the integer 0. */
 static bool has_negative_zero(const char *text, size_t len)
 {
 	for (size_t i = 0; i + 1 < len; i++)
