@@ -6,10 +6,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/terminal.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define CLOSE_GRACE_MS 1000
@@ -337,10 +337,7 @@ void chardev_dispatch(struct chardev *c)
 
 static long now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000;
+	return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 /* The end of a guest's output is often what matters most. */

@@ -1,49 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
-#include <string.h>
 
 #include "monitor/hmp.h"
-
-/* Offsets of registers (Intel SDM vol. 3A, table 11-1). */
-#define LAPIC_TPR       0x080
-#define LAPIC_APR       0x090
-#define LAPIC_LDR       0x0d0
-#define LAPIC_DFR       0x0e0
-#define LAPIC_SVR       0x0f0
-#define LAPIC_ISR       0x100
-#define LAPIC_TMR       0x180
-#define LAPIC_IRR       0x200
-#define LAPIC_ESR       0x280
-#define LAPIC_ICR       0x300
-#define LAPIC_ICR2      0x310
-#define LAPIC_LVT_TIMER 0x320
-#define LAPIC_LVT_THMR  0x330
-#define LAPIC_LVT_PC    0x340
-#define LAPIC_LVT_0     0x350
-#define LAPIC_LVT_1     0x360
-#define LAPIC_LVT_ERR   0x370
-#define LAPIC_TMICT     0x380
-#define LAPIC_TMCCT     0x390
-#define LAPIC_TDCR      0x3e0
+#include "vmm/lapic.h"
 
 #define DELIVERY_NMI    4
 #define DFR_CLUSTER     0x0
 #define DFR_FLAT        0xf
-
-static uint32_t reg(const struct kvm_lapic_state *lapic, unsigned int offset)
-{
-	uint32_t value;
-
-	memcpy(&value, lapic->regs + offset, sizeof(value));
-	return value;
-}
-
-/* 256 bits, 32 in each of 8 registers 16 bytes apart. */
-static bool vector_bit(const struct kvm_lapic_state *lapic, unsigned int offset,
-		       unsigned int vector)
-{
-	return reg(lapic, offset + vector / 32 * 16) >> vector % 32 & 1;
-}
 
 static void print_lvt(struct text *out, const char *name, uint32_t lvt, bool timer)
 {
@@ -94,7 +57,7 @@ static void print_destination(struct text *out, uint32_t icr2, bool logical, uns
 static void print_icr(struct text *out, const struct kvm_lapic_state *lapic, bool x2apic)
 {
 	static const char *const shorthand[4] = { "no-shorthand", "self", "all-self", "all" };
-	uint32_t icr = reg(lapic, LAPIC_ICR), icr2 = reg(lapic, LAPIC_ICR2);
+	uint32_t icr = lapic_register(lapic, LAPIC_ICR), icr2 = lapic_register(lapic, LAPIC_ICR2);
 	bool logical = icr & 1u << 11;
 
 	text_printf(out, "ICR\t 0x%08x %s %s %s %s\n", icr, logical ? "logical" : "physical",
@@ -102,7 +65,7 @@ static void print_icr(struct text *out, const struct kvm_lapic_state *lapic, boo
 		    shorthand[icr >> 18 & 3]);
 	text_printf(out, "ICR2\t 0x%08x", icr2);
 	if ((icr >> 18 & 3) == 0)
-		print_destination(out, icr2, logical, reg(lapic, LAPIC_DFR) >> 28, x2apic);
+		print_destination(out, icr2, logical, lapic_register(lapic, LAPIC_DFR) >> 28, x2apic);
 	text_printf(out, "\n");
 }
 
@@ -113,9 +76,9 @@ static void print_vectors(struct text *out, const char *name, const struct kvm_l
 
 	text_printf(out, "%s\t ", name);
 	for (unsigned int vector = 0; vector < 256; vector++)
-		if (vector_bit(lapic, offset, vector)) {
+		if (lapic_vector(lapic, offset, vector)) {
 			text_printf(out, "%u%s ", vector,
-				    vector_bit(lapic, LAPIC_TMR, vector) ? "(level)" : "");
+				    lapic_vector(lapic, LAPIC_TMR, vector) ? "(level)" : "");
 			any = true;
 		}
 	text_printf(out, "%s\n", any ? "" : "(none)");
@@ -124,10 +87,10 @@ static void print_vectors(struct text *out, const char *name, const struct kvm_l
 /* The processor's priority: that of the task or of the interrupt in service (SDM, 11.8.3.1). */
 static unsigned int priority(const struct kvm_lapic_state *lapic)
 {
-	unsigned int tpr = reg(lapic, LAPIC_TPR) & 0xff;
+	unsigned int tpr = lapic_register(lapic, LAPIC_TPR) & 0xff;
 	int vector = 255;
 
-	while (vector >= 0 && !vector_bit(lapic, LAPIC_ISR, vector))
+	while (vector >= 0 && !lapic_vector(lapic, LAPIC_ISR, vector))
 		vector--;
 	if (vector < 0 || tpr >> 4 >= (unsigned int)vector >> 4)
 		return tpr;
@@ -136,30 +99,31 @@ static unsigned int priority(const struct kvm_lapic_state *lapic)
 
 void hmp_print_lapic(struct text *out, int cpu, const struct kvm_lapic_state *lapic, bool x2apic)
 {
-	uint32_t svr = reg(lapic, LAPIC_SVR), tdcr = reg(lapic, LAPIC_TDCR);
+	uint32_t svr = lapic_register(lapic, LAPIC_SVR), tdcr = lapic_register(lapic, LAPIC_TDCR);
 	/* Bits 3, 1 and 0 are one number: 2, 4, ... 128, and 1 for the last. */
 	unsigned int divider = ((tdcr >> 1 & 4) | (tdcr & 3)) + 1;
-	unsigned int ldr = reg(lapic, LAPIC_LDR) >> 24, dfr = reg(lapic, LAPIC_DFR) >> 28;
+	unsigned int ldr = lapic_register(lapic, LAPIC_LDR) >> 24;
+	unsigned int dfr = lapic_register(lapic, LAPIC_DFR) >> 28;
 
 	text_printf(out, "dumping local APIC state for CPU %-2d\n\n", cpu);
-	print_lvt(out, "LVT0", reg(lapic, LAPIC_LVT_0), false);
-	print_lvt(out, "LVT1", reg(lapic, LAPIC_LVT_1), false);
-	print_lvt(out, "LVTPC", reg(lapic, LAPIC_LVT_PC), false);
-	print_lvt(out, "LVTERR", reg(lapic, LAPIC_LVT_ERR), false);
-	print_lvt(out, "LVTTHMR", reg(lapic, LAPIC_LVT_THMR), false);
-	print_lvt(out, "LVTT", reg(lapic, LAPIC_LVT_TIMER), true);
+	print_lvt(out, "LVT0", lapic_register(lapic, LAPIC_LVT_0), false);
+	print_lvt(out, "LVT1", lapic_register(lapic, LAPIC_LVT_1), false);
+	print_lvt(out, "LVTPC", lapic_register(lapic, LAPIC_LVT_PC), false);
+	print_lvt(out, "LVTERR", lapic_register(lapic, LAPIC_LVT_ERR), false);
+	print_lvt(out, "LVTTHMR", lapic_register(lapic, LAPIC_LVT_THMR), false);
+	print_lvt(out, "LVTT", lapic_register(lapic, LAPIC_LVT_TIMER), true);
 	text_printf(out, "Timer\t DCR=0x%x (divide by %u) initial_count = %u current_count = %u\n",
-		    tdcr & 0xb, 1u << divider % 8, reg(lapic, LAPIC_TMICT),
-		    reg(lapic, LAPIC_TMCCT));
+		    tdcr & 0xb, 1u << divider % 8, lapic_register(lapic, LAPIC_TMICT),
+		    lapic_register(lapic, LAPIC_TMCCT));
 	text_printf(out, "SPIV\t 0x%08x APIC %s, focus=%s, spurious vec %u\n", svr,
 		    svr & 1u << 8 ? "enabled" : "disabled", svr & 1u << 9 ? "on" : "off",
 		    svr & 0xff);
 	print_icr(out, lapic, x2apic);
-	text_printf(out, "ESR\t 0x%08x\n", reg(lapic, LAPIC_ESR));
+	text_printf(out, "ESR\t 0x%08x\n", lapic_register(lapic, LAPIC_ESR));
 	print_vectors(out, "ISR", lapic, LAPIC_ISR);
 	print_vectors(out, "IRR", lapic, LAPIC_IRR);
-	text_printf(out, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x", reg(lapic, LAPIC_APR),
-		    reg(lapic, LAPIC_TPR) & 0xff, dfr, ldr);
+	text_printf(out, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x", lapic_register(lapic, LAPIC_APR),
+		    lapic_register(lapic, LAPIC_TPR) & 0xff, dfr, ldr);
 	if (dfr == DFR_CLUSTER)
 		text_printf(out, "(cluster %u: id %u)", ldr >> 4, ldr & 0xf);
 	text_printf(out, " PPR 0x%02x\n", priority(lapic));

@@ -31,7 +31,7 @@ void migrate_report(const struct migrate *m, struct migrate_report *report)
 
 	*report = (struct migrate_report){ .listener = m->listener };
 	vm_migration_info(m->vm, info);
-	report->has_ram = info->status == MIGRATION_ACTIVE || info->status == MIGRATION_DEVICE ||
+	report->has_ram = info->status == MIGRATION_ACTIVE ||
 			  info->status == MIGRATION_CANCELLING ||
 			  info->status == MIGRATION_COMPLETED;
 	report->expected_downtime_ms = expected_ms(info);

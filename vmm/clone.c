@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "vmm/dev/machine_devices.h"
 #include "vmm/snapshot/snapshot.h"
 #include "vmm/snapshot/snapshot_io.h"
 #include "vmm/vm_internal.h"

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "vmm/clock.h"
 #include "vmm/dev/machine_devices.h"
 #include "vmm/log.h"
 #include "vmm/snapshot/snapshot.h"
@@ -47,19 +47,16 @@ struct migration {
 
 static int64_t now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 const char *migration_status_name(enum migration_status status)
 {
 	static const char *const names[] = {
 		[MIGRATION_NONE] = "none", [MIGRATION_SETUP] = "setup",
-		[MIGRATION_ACTIVE] = "active", [MIGRATION_DEVICE] = "device",
-		[MIGRATION_CANCELLING] = "cancelling", [MIGRATION_CANCELLED] = "cancelled",
-		[MIGRATION_COMPLETED] = "completed", [MIGRATION_FAILED] = "failed",
+		[MIGRATION_ACTIVE] = "active", [MIGRATION_CANCELLING] = "cancelling",
+		[MIGRATION_CANCELLED] = "cancelled", [MIGRATION_COMPLETED] = "completed",
+		[MIGRATION_FAILED] = "failed",
 	};
 
 	return names[status];
@@ -68,7 +65,7 @@ const char *migration_status_name(enum migration_status status)
 static bool under_way(const struct migration *m)
 {
 	return m->status == MIGRATION_SETUP || m->status == MIGRATION_ACTIVE ||
-	       m->status == MIGRATION_DEVICE || m->status == MIGRATION_CANCELLING;
+	       m->status == MIGRATION_CANCELLING;
 }
 
 bool vm_migration_moving(const struct vm *vm)
@@ -205,11 +202,17 @@ static int start_thread(struct vm *vm, struct error *err)
 
 /* ---- the owner ---- */
 
-static void end_thread(struct migration *m)
+/* From here on `work` is the owner's. */
+static void join(struct migration *m)
 {
 	if (m->thread_started)
 		pthread_join(m->thread, NULL);
 	m->thread_started = false;
+}
+
+static void end_thread(struct migration *m)
+{
+	join(m);
 	sections_free(&m->work.sections);
 	free(m->work.path);
 	m->work.path = NULL;
@@ -279,6 +282,16 @@ static int fail_now(struct vm *vm, struct error *err)
 	return -1;
 }
 
+/* Stops the machine into `state` and sends it on its way. */
+static int send_out(struct vm *vm, enum run_state state, struct error *err)
+{
+	struct error *why = &vm->migration->work.error;
+
+	if (collect(vm, state, why) < 0 || start_thread(vm, why) < 0)
+		return fail_now(vm, err);
+	return 0;
+}
+
 int vm_migrate(struct vm *vm, const struct migration_channel *channel,
 	       const struct migration_parameters *parameters, struct error *err)
 {
@@ -287,10 +300,7 @@ int vm_migrate(struct vm *vm, const struct migration_channel *channel,
 	m->transfer.max_bandwidth = parameters->max_bandwidth;
 	m->transfer.zstd_level = parameters->zstd_level;
 	m->work.channel = *channel;
-	if (collect(vm, RUN_STATE_FINISH_MIGRATE, &m->work.error) < 0 ||
-	    start_thread(vm, &m->work.error) < 0)
-		return fail_now(vm, err);
-	return 0;
+	return send_out(vm, RUN_STATE_FINISH_MIGRATE, err);
 }
 
 int vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *err)
@@ -306,10 +316,7 @@ int vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *e
 		return fail_now(vm, err);
 	}
 	m->stay = stay;
-	if (collect(vm, RUN_STATE_SAVE_VM, &m->work.error) < 0 ||
-	    start_thread(vm, &m->work.error) < 0)
-		return fail_now(vm, err);
-	return 0;
+	return send_out(vm, RUN_STATE_SAVE_VM, err);
 }
 
 int vm_migrate_incoming(struct vm *vm, const struct migration_channel *channel,
@@ -380,9 +387,7 @@ void vm_migration_dispatch(struct vm *vm)
 	struct migration *m = vm->migration;
 	int rc;
 
-	if (m->thread_started)
-		pthread_join(m->thread, NULL);
-	m->thread_started = false;
+	join(m);
 	rc = m->work.rc;
 	if (rc == 0 && m->kind == MIGRATION_IN) {
 		take_in(vm);

@@ -30,7 +30,6 @@ enum migration_status {
 	MIGRATION_NONE,                 /* there has never been one */
 	MIGRATION_SETUP,
 	MIGRATION_ACTIVE,
-	MIGRATION_DEVICE,               /* out: RAM is gone, the end is not yet confirmed */
 	MIGRATION_CANCELLING,
 	MIGRATION_CANCELLED,
 	MIGRATION_COMPLETED,

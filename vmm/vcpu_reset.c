@@ -5,19 +5,9 @@
 #include <string.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/lapic.h"
 
-/* Offsets of LAPIC registers: Intel SDM vol. 3A, table 11-1. */
-#define APIC_ID        0x20
-#define APIC_LVR       0x30
-#define APIC_DFR       0xe0
-#define APIC_SPIV      0xf0
-#define APIC_LVT_CMCI  0x2f0
-#define APIC_LVT_TIMER 0x320
-#define APIC_LVT_LINT0 0x350
-#define APIC_LVT_ERROR 0x370
-#define APIC_LVT_MASKED   (1U << 16)
-#define APIC_MODE_EXTINT  (7U << 8)
-
+/* IA32_APIC_BASE: Intel SDM vol. 3A, figure 11-5. */
 #define APIC_BASE_ADDRESS 0xfee00000
 #define APIC_BASE_BSP     (1U << 8)
 #define APIC_BASE_ENABLE  (1U << 11)
@@ -99,28 +89,22 @@ static int reset_xsave(struct vcpu_state *s, struct error *err)
 static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *err)
 {
 	struct kvm_lapic_state *lapic = vcpu_state_lapic_edit(s, err);
-	uint32_t version, reg;
+	uint32_t version;
 
 	if (!lapic)
 		return -1;
-	memcpy(&version, lapic->regs + APIC_LVR, sizeof(version));
+	version = lapic_register(lapic, LAPIC_VERSION);
 	memset(lapic, 0, sizeof(*lapic));
-	memcpy(lapic->regs + APIC_LVR, &version, sizeof(version));
-	reg = (uint32_t)s->index << 24;
-	memcpy(lapic->regs + APIC_ID, &reg, sizeof(reg));
-	reg = 0xffffffff;
-	memcpy(lapic->regs + APIC_DFR, &reg, sizeof(reg));
-	reg = 0xff;
-	memcpy(lapic->regs + APIC_SPIV, &reg, sizeof(reg));
-	reg = APIC_LVT_MASKED;
-	memcpy(lapic->regs + APIC_LVT_CMCI, &reg, sizeof(reg));
-	for (size_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 0x10)
-		memcpy(lapic->regs + lvt, &reg, sizeof(reg));
-	if (boot_processor) {
-		/* Virtual wire mode, as firmware leaves it: the PIC's interrupts come through. */
-		reg = APIC_MODE_EXTINT;
-		memcpy(lapic->regs + APIC_LVT_LINT0, &reg, sizeof(reg));
-	}
+	lapic_set_register(lapic, LAPIC_VERSION, version);
+	lapic_set_register(lapic, LAPIC_ID, (uint32_t)s->index << 24);
+	lapic_set_register(lapic, LAPIC_DFR, 0xffffffff);
+	lapic_set_register(lapic, LAPIC_SVR, 0xff);
+	lapic_set_register(lapic, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
+	for (unsigned int lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERR; lvt += 0x10)
+		lapic_set_register(lapic, lvt, LAPIC_LVT_MASKED);
+	/* Virtual wire mode, as firmware leaves it: the PIC's interrupts come through. */
+	if (boot_processor)
+		lapic_set_register(lapic, LAPIC_LVT_0, LAPIC_LVT_MODE_EXTINT);
 	return 0;
 }
 

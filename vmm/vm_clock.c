@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
+#include "vmm/clock.h"
 #include "vmm/log.h"
 #include "vmm/vm_internal.h"
 
@@ -13,14 +13,6 @@
 
 /* A PIT channel in this mode has not been programmed since reset (arch/x86/kvm/i8254.c). */
 #define PIT_MODE_UNUSED 0xff
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* A moment as how long before `now` it was, or the other way round.  Saved state may hold any. */
 static int64_t before(int64_t now, int64_t ns)
@@ -45,7 +37,7 @@ void vm_time_stop(struct vm *vm)
 			vm->clock_saved = true;
 	}
 	if (caps->pit_state2) {
-		vm->pit_ns = now_ns();
+		vm->pit_ns = clock_ns(CLOCK_MONOTONIC);
 		if (kvm_call(&vm->handle, KVM_REQ_GET_PIT2, &vm->pit, &err) < 0)
 			log_warning("the PIT goes on while the machine is stopped: %s", err.text);
 		else
@@ -76,7 +68,7 @@ void vm_time_load(struct vm *vm, uint64_t host_tsc, const struct kvm_clock_data 
 		vm->clock = *clock;
 	vm->pit_saved = pit;
 	vm->pit_halted = pit;           /* the kernel's has never been programmed */
-	vm->pit_ns = now_ns();
+	vm->pit_ns = clock_ns(CLOCK_MONOTONIC);
 	if (!pit)
 		return;
 	vm->pit = *pit;
@@ -104,7 +96,7 @@ void vm_pit_with_ages(const struct vm *vm, struct kvm_pit_state2 *pit)
 static int resume_pit(struct vm *vm, struct error *err)
 {
 	struct kvm_pit_state2 pit = vm->pit;
-	int64_t paused = now_ns() - vm->pit_ns;
+	int64_t paused = clock_ns(CLOCK_MONOTONIC) - vm->pit_ns;
 
 	for (int i = 0; i < 3; i++)
 		pit.channels[i].count_load_time = before(pit.channels[i].count_load_time, -paused);

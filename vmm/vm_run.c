@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "vmm/dev/machine_devices.h"
+#include "vmm/lapic.h"
 #include "vmm/log.h"
 #include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_reset.h"
 #include "vmm/vm_internal.h"
-
-/* LAPIC local vector table, LINT1: Intel SDM vol. 3A, 11.5.1. */
-#define APIC_LVT_LINT1    0x360
-#define APIC_LVT_MASKED   (1U << 16)
-#define APIC_MODE_MASK    (7U << 8)
-#define APIC_MODE_NMI     (4U << 8)
 
 /* Ten times what a kick takes; less than a time slice. */
 #define STARVED_NS 200000
@@ -334,8 +328,8 @@ static int nmi_to(struct vcpu *vcpu, struct error *err)
 
 	if (!lapic)
 		return -1;
-	memcpy(&lint1, lapic->regs + APIC_LVT_LINT1, sizeof(lint1));
-	if ((lint1 & APIC_LVT_MASKED) || (lint1 & APIC_MODE_MASK) != APIC_MODE_NMI)
+	lint1 = lapic_register(lapic, LAPIC_LVT_1);
+	if ((lint1 & LAPIC_LVT_MASKED) || (lint1 & LAPIC_LVT_MODE) != LAPIC_LVT_MODE_NMI)
 		return 0;
 	if (kvm_call(&vcpu->kvm, KVM_REQ_NMI, NULL, err) < 0)
 		return error_prefix(err, "vCPU %d", vcpu->index);

@@ -14,29 +14,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kvm_calls.h"
+
 #define PORT_SERIAL     0x3f8
 #define PORT_DEBUG_EXIT 0xf4
 #define IMAGE_START     0x7c00UL
 #define TSS_ADDRESS     0xfffbd000UL    /* Intel processors need it: api.rst, KVM_SET_TSS_ADDR */
 
 static size_t run_size;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "bare: ");
-	perror(what);
-	exit(EXIT_FAILURE);
-}
-
-static int call(int fd, unsigned long request, const char *name, unsigned long arg)
-{
-	int ret = ioctl(fd, request, arg);
-
-	if (ret < 0)
-		die(name);
-	return ret;
-}
-#define CALL(fd, request, arg) call(fd, request, #request, (unsigned long)(arg))
 
 static void load(const char *path, char *memory, size_t size)
 {

@@ -10,23 +10,7 @@
 	.set START, 0x7c00
 	.set GO, 0x7000                 /* as in clone.py */
 
-	.code16
-	.globl _start
-_start:
-	cli
-	cld
-	mov	%cs, %ax
-	mov	%ax, %ds
-	xor	%ax, %ax
-	mov	%ax, %es
-	call	1f
-1:	pop	%si
-	sub	$(1b - _start), %si
-	mov	$START, %di
-	mov	$(end - _start), %cx
-	rep movsb
-	ljmp	$0, $(1f - _start + START)
-1:	mov	%ax, %ds
+#include "start.inc"
 	movb	$0, GO
 	mov	$PORT_SERIAL, %dx
 	mov	$'A', %al

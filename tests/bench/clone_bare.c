@@ -21,6 +21,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "kvm_calls.h"
+
 #define PORT_SERIAL     0x3f8
 #define IDENTITY_MAP    0xfffbc000UL    /* Intel processors need them: api.rst, KVM_SET_TSS_ADDR */
 #define TSS_ADDRESS     0xfffbd000UL
@@ -45,23 +47,6 @@ static struct bytes irqchip, pit, clock_section, item[ITEMS];
 static struct kvm_run *run_page;
 static int vcpu;
 static sem_t go;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "clone_bare: ");
-	perror(what);
-	exit(EXIT_FAILURE);
-}
-
-static int call(int fd, unsigned long request, const char *name, unsigned long arg)
-{
-	int ret = ioctl(fd, request, arg);
-
-	if (ret < 0)
-		die(name);
-	return ret;
-}
-#define CALL(fd, request, arg) call(fd, request, #request, (unsigned long)(arg))
 
 static uint64_t u64(const char *p)
 {

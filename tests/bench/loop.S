@@ -27,23 +27,7 @@
 #endif
 	.endm
 
-	.code16
-	.globl _start
-_start:
-	cli
-	cld
-	mov	%cs, %ax
-	mov	%ax, %ds
-	xor	%ax, %ax
-	mov	%ax, %es
-	call	1f
-1:	pop	%si
-	sub	$(1b - _start), %si
-	mov	$START, %di
-	mov	$(end - _start), %cx
-	rep movsb
-	ljmp	$0, $(1f - _start + START)
-1:	mov	%ax, %ds
+#include "start.inc"
 	say	'A'
 	/* DS reaches all of memory once it was loaded in protected mode, until it is loaded again. */
 	lgdtl	gdt_pointer - _start + START

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "vmm/boot/boot.h"
 #include "vmm/memory.h"
 
@@ -15,15 +16,6 @@
  */
 #define LOW     (2u << 20)
 #define HIGH    (64u << 10)
-
-#define CHECK(condition) do { \
-	if (!(condition)) { \
-		fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-		abort(); \
-	} \
-} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What boot_load() promises of every entry. */
 static void check_entry(const struct memory *ram, const struct boot_entry *entry)

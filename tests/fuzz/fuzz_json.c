@@ -4,21 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "monitor/json.h"
 
 /*
  * libFuzzer: the first byte says in what pieces the rest is fed.  What comes out may not depend on
  * that, and every value must survive being written and parsed again, compact and in lines.
  */
-
-#define CHECK(condition) do { \
-	if (!(condition)) { \
-		fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-		abort(); \
-	} \
-} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* All that a parser says, in order: values written anew, and errors as strings. */
 struct record {

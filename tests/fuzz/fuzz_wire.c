@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "monitor/monitor.h"
 
 /*
@@ -27,15 +28,6 @@
 #define FLAG_VANISH     0x10            /* without having read anything */
 #define FLAG_PASS_FDS   0x20            /* two with each system call, and too many with every 16th */
 #define PAUSE           0xfa
-
-#define CHECK(condition) do { \
-	if (!(condition)) { \
-		fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-		abort(); \
-	} \
-} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct peer {
 	int fd;

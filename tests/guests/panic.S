@@ -9,14 +9,7 @@
 	.set PORT_PVPANIC, 0x505
 	.globl _start
 _start:
-	cli
-	ljmp	$0, $1f
-1:	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	cld
-	serial_init
+	real_entry
 	print	"events "
 	mov	$PORT_PVPANIC, %dx
 	in	%dx, %al

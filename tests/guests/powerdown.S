@@ -8,14 +8,7 @@
 	.include "guest.inc"
 	.globl _start
 _start:
-	cli
-	ljmp	$0, $1f
-1:	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	cld
-	serial_init
+	real_entry
 	print	"powerdown\n"
 2:	mov	$PORT_PM1_STATUS, %dx
 	in	%dx, %ax

@@ -16,15 +16,7 @@ counter:
 	.org	_start + 8
 	jmp	landed
 
-start:	cli
-	ljmp	$0, $1f
-1:	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %es
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	cld
-	serial_init
+start:	real_entry
 	print	"real-counter\n"
 	xor	%ebp, %ebp              /* the counter a second time */
 .ifdef HALT

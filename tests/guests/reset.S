@@ -5,14 +5,7 @@
 	.include "guest.inc"
 	.globl _start
 _start:
-	cli
-	ljmp	$0, $1f
-1:	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	cld
-	serial_init
+	real_entry
 	print	"reset\n"
 	call	getc
 	print	"byte\n"

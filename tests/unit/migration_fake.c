@@ -42,8 +42,7 @@ static void end_badly(const struct error *why)
 
 static bool goes_on(void)
 {
-	return fake->info.status == MIGRATION_SETUP || fake->info.status == MIGRATION_ACTIVE ||
-	       fake->info.status == MIGRATION_DEVICE;
+	return fake->info.status == MIGRATION_SETUP || fake->info.status == MIGRATION_ACTIVE;
 }
 
 static int take(const struct migration_channel *channel, struct error *err)

@@ -5,6 +5,7 @@
 
 #include "tests/unit/snapshot_machine.h"
 #include "tests/unit/suites.h"
+#include "vmm/lapic.h"
 
 /* Time that goes on in the kernel while the machine is stopped, and timers that run out unseen. */
 
@@ -16,22 +17,9 @@
 static struct sections first, again;
 static struct vm *second;
 
-static uint32_t apic(const struct fake_vcpu *v, unsigned int offset)
-{
-	uint32_t value;
-
-	memcpy(&value, v->lapic.regs + offset, sizeof(value));
-	return value;
-}
-
-static void set_apic(struct fake_vcpu *v, unsigned int offset, uint32_t value)
-{
-	memcpy(v->lapic.regs + offset, &value, sizeof(value));
-}
-
 static bool requested(const struct fake_vcpu *v)
 {
-	return apic(v, APIC_IRR + VECTOR / 32 * 16) >> VECTOR % 32 & 1;
+	return lapic_vector(&v->lapic, LAPIC_IRR, VECTOR);
 }
 
 /* What the guest has done before it is stopped. */
@@ -43,9 +31,9 @@ static void arm(struct fake_vcpu *v, void *opaque)
 {
 	const struct timer *timer = opaque;
 
-	set_apic(v, APIC_LVT_TIMER, timer->lvt);
-	set_apic(v, APIC_TIMER_INITIAL, timer->initial);
-	set_apic(v, APIC_TIMER_COUNT, timer->count);
+	lapic_set_register(&v->lapic, LAPIC_LVT_TIMER, timer->lvt);
+	lapic_set_register(&v->lapic, LAPIC_TMICT, timer->initial);
+	lapic_set_register(&v->lapic, LAPIC_TMCCT, timer->count);
 	v->mp_state = timer->mp_state;
 }
 
@@ -185,15 +173,15 @@ START_TEST(a_timer_that_counts)
 	ck_assert_pstr_eq(sections_difference(&first, &again), NULL);
 	ck_assert_uint_eq(runs(mark), 0);
 	w = load_second();
-	ck_assert_uint_gt(apic(w, APIC_TIMER_COUNT), 400);
-	ck_assert_uint_lt(apic(w, APIC_TIMER_COUNT), 500);
-	ck_assert_uint_eq(apic(w, APIC_TIMER_INITIAL), 1000);
+	ck_assert_uint_gt(lapic_register(&w->lapic, LAPIC_TMCCT), 400);
+	ck_assert_uint_lt(lapic_register(&w->lapic, LAPIC_TMCCT), 500);
+	ck_assert_uint_eq(lapic_register(&w->lapic, LAPIC_TMICT), 1000);
 	send_on(machine.vm, v);
 	ck_assert_uint_eq(v->ticks, 1);
 	/* It has run: what was remembered is of another stop. */
 	sections_free(&again);
 	save(&again);
-	memcpy(&count, item_data(&again, SNAPSHOT_LAPIC, &len) + APIC_TIMER_COUNT, sizeof(count));
+	memcpy(&count, item_data(&again, SNAPSHOT_LAPIC, &len) + LAPIC_TMCCT, sizeof(count));
 	ck_assert_uint_eq(count, 0);
 	end();
 }
@@ -216,11 +204,11 @@ START_TEST(a_timer_that_runs_out_meanwhile)
 	w = load_second();
 	ticks = requested(w);
 	if (!periodic)
-		ck_assert_uint_eq(ticks + (apic(w, APIC_TIMER_COUNT) > 0), 1);
+		ck_assert_uint_eq(ticks + (lapic_register(&w->lapic, LAPIC_TMCCT) > 0), 1);
 	else if (!ticks)
-		ck_assert_uint_lt(apic(w, APIC_TIMER_COUNT), count);
+		ck_assert_uint_lt(lapic_register(&w->lapic, LAPIC_TMCCT), count);
 	else
-		ck_assert_uint_gt(apic(w, APIC_TIMER_COUNT), 100);
+		ck_assert_uint_gt(lapic_register(&w->lapic, LAPIC_TMCCT), 100);
 	ck_assert(!machine_model(0)->timer_pending);
 	end();
 }
@@ -282,7 +270,7 @@ START_TEST(settling_enters_nothing)
 	machine_host();
 	machine_start(2);
 	mark = fake_kvm_mark(machine.fake);
-	set_apic(machine_model(0), APIC_TIMER_INITIAL, 10);
+	lapic_set_register(&machine_model(0)->lapic, LAPIC_TMICT, 10);
 	save(&first);
 	vcpu_settle(&machine.vm->vcpu[0]);
 	vcpus_await(machine.vm);
@@ -290,8 +278,8 @@ START_TEST(settling_enters_nothing)
 	machine_run_all();
 	vm_stop(machine.vm);
 	for (unsigned int i = 0; i < 2; i++) {
-		set_apic(machine_model(i), APIC_LVT_TIMER, VECTOR + 1);
-		set_apic(machine_model(i), APIC_TIMER_INITIAL, 10);
+		lapic_set_register(&machine_model(i)->lapic, LAPIC_LVT_TIMER, VECTOR + 1);
+		lapic_set_register(&machine_model(i)->lapic, LAPIC_TMICT, 10);
 		machine_model(i)->mp_state = waiting[_i];
 	}
 	entries = machine_model(0)->entries + machine_model(1)->entries;
@@ -321,7 +309,7 @@ START_TEST(an_edit_counts_more_than_memory)
 	save(&again);
 	if (_i == 0) {
 		lapic = vcpu_state_lapic_edit(&machine.vm->vcpu[0].state, &err);
-		memcpy(lapic->regs + APIC_TIMER_COUNT, &count, sizeof(count));
+		memcpy(lapic->regs + LAPIC_TMCCT, &count, sizeof(count));
 	} else {
 		ck_assert_int_eq(vm_system_reset(machine.vm, SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
 						 &err), 0);
@@ -329,7 +317,7 @@ START_TEST(an_edit_counts_more_than_memory)
 	}
 	save(&first);
 	w = load_second();
-	ck_assert_uint_eq(apic(w, APIC_TIMER_COUNT), count);
+	ck_assert_uint_eq(lapic_register(&w->lapic, LAPIC_TMCCT), count);
 	/* A TSC that was reset is young, and not what it would have been at the stop. */
 	if (_i == 1) {
 		size_t len;

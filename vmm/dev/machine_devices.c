@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "vmm/boot/acpi.h"
+#include "vmm/clock.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debug_exit.h"
 #include "vmm/dev/debugcon.h"
@@ -56,25 +56,17 @@ struct vm_devices {
 	char console_line[CONSOLE_LINE];
 };
 
-static int64_t read_clock(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 static int64_t clock_machine(void *opaque)
 {
 	const struct vm_devices *d = opaque;
 
-	return d->stopped ? d->clock : read_clock(CLOCK_MONOTONIC) - d->clock;
+	return d->stopped ? d->clock : clock_ns(CLOCK_MONOTONIC) - d->clock;
 }
 
 static int64_t clock_utc(void *opaque)
 {
 	(void)opaque;
-	return read_clock(CLOCK_REALTIME);
+	return clock_ns(CLOCK_REALTIME);
 }
 
 static void serial_irq(void *opaque, bool level)
@@ -346,7 +338,7 @@ void vm_devices_stop(struct vm_devices *d)
 
 void vm_devices_go_on(struct vm_devices *d)
 {
-	d->clock = read_clock(CLOCK_MONOTONIC) - clock_machine(d);
+	d->clock = clock_ns(CLOCK_MONOTONIC) - clock_machine(d);
 	d->stopped = false;
 	rtc_go_on(d->rtc);
 }

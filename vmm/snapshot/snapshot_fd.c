@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/clock.h"
+
 /* How long a cancellation may go unnoticed. */
 #define STEP_MS         50
 #define STEP_NS         (STEP_MS * 1000000ULL)
@@ -20,10 +22,7 @@
 
 static uint64_t now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
+	return (uint64_t)clock_ns(CLOCK_MONOTONIC);
 }
 
 int snapshot_check_cancelled(const struct snapshot_transfer *transfer, struct error *err)

@@ -46,24 +46,9 @@ enum snapshot_item {
 #define SNAPSHOT_CPUID_MAX     256      /* entries; KVM takes no more */
 #define SNAPSHOT_MSR_SIZE      12
 
-/* Registers of the local APIC: Intel SDM vol. 3A, table 11-1. */
-#define APIC_ISR          0x100
-#define APIC_IRR          0x200
-#define APIC_LVT_TIMER    0x320
-#define APIC_TIMER_INITIAL 0x380
-#define APIC_TIMER_COUNT  0x390
-
 /* Intel SDM vol. 4; Documentation/virt/kvm/x86/msr.rst. */
 #define MSR_KVM_WALL_CLOCK_NEW 0x4b564d00
 #define MSR_KVM_WALL_CLOCK     0x00000011
-
-static inline uint32_t apic_register(const struct kvm_lapic_state *lapic, unsigned int offset)
-{
-	uint32_t value;
-
-	__builtin_memcpy(&value, lapic->regs + offset, sizeof(value));
-	return value;
-}
 
 /* snapshot_time.c */
 

@@ -5,13 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/lapic.h"
 #include "vmm/msr.h"
-
-/* Fields of the timer's local vector: Intel SDM vol. 3A, figure 11-8. */
-#define LVT_VECTOR   0xffU
-#define LVT_MASKED   (1U << 16)
-#define LVT_PERIODIC (1U << 17)
-#define LVT_DEADLINE (1U << 18)
 
 /* A timer that runs out more often than this can be looked at is not told from one that does not. */
 #define ROUNDS 8
@@ -26,16 +21,11 @@ struct timer_look {
 	uint32_t count;         /* at the last look */
 };
 
-static bool vector_is_requested(const struct kvm_lapic_state *lapic, uint8_t vector)
-{
-	return apic_register(lapic, APIC_IRR + vector / 32 * 16) >> vector % 32 & 1;
-}
-
 /* The timer counts down, or has, and interrupts at 0. */
 static bool timer_counts(const struct kvm_lapic_state *lapic)
 {
-	return apic_register(lapic, APIC_TIMER_INITIAL) &&
-	       !(apic_register(lapic, APIC_LVT_TIMER) & (LVT_MASKED | LVT_DEADLINE));
+	return lapic_register(lapic, LAPIC_TMICT) &&
+	       !(lapic_register(lapic, LAPIC_LVT_TIMER) & (LAPIC_LVT_MASKED | LAPIC_LVT_DEADLINE));
 }
 
 /*
@@ -46,11 +36,11 @@ static bool timer_counts(const struct kvm_lapic_state *lapic)
  */
 static bool seen_all(const struct timer_look *look, const struct kvm_lapic_state *lapic)
 {
-	uint32_t count = apic_register(lapic, APIC_TIMER_COUNT);
+	uint32_t count = lapic_register(lapic, LAPIC_TMCCT);
 
 	if (!timer_counts(lapic))
 		return true;
-	if (apic_register(lapic, APIC_LVT_TIMER) & LVT_PERIODIC)
+	if (lapic_register(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_PERIODIC)
 		return look->settled && count <= look->count;
 	return count > 0 || look->settled;
 }
@@ -92,7 +82,7 @@ static int look_at_timer(struct vcpu *vcpu, struct timer_look *look, bool last, 
 	if (!lapic)
 		return -1;
 	look->exact = seen_all(look, lapic);
-	look->count = apic_register(lapic, APIC_TIMER_COUNT);
+	look->count = lapic_register(lapic, LAPIC_TMCCT);
 	if (look->exact || last) {
 		look->done = true;
 		return 0;
@@ -124,11 +114,11 @@ static int freeze_timer(struct vcpu *vcpu, const struct timer_look *look, bool n
 
 	if (!lapic)
 		return -1;
-	frozen->timer_initial = apic_register(lapic, APIC_TIMER_INITIAL);
+	frozen->timer_initial = lapic_register(lapic, LAPIC_TMICT);
 	frozen->timer_count = look->count;
-	lvt = apic_register(lapic, APIC_LVT_TIMER);
-	if (!(lvt & (LVT_PERIODIC | LVT_DEADLINE)) && frozen->timer_initial && !look->count) {
-		over = (lvt & LVT_MASKED) || vector_is_requested(lapic, lvt & LVT_VECTOR) ||
+	lvt = lapic_register(lapic, LAPIC_LVT_TIMER);
+	if (!(lvt & (LAPIC_LVT_PERIODIC | LAPIC_LVT_DEADLINE)) && frozen->timer_initial && !look->count) {
+		over = (lvt & LAPIC_LVT_MASKED) || lapic_vector(lapic, LAPIC_IRR, lvt & LAPIC_LVT_VECTOR) ||
 		       (look->exact && !needs_guest);
 		if (!over && look->exact && vcpu_state_offers(&vcpu->state, SUBSTATE_MP_STATE)) {
 			mp_state = vcpu_state_mp_state(&vcpu->state, err);
@@ -294,8 +284,8 @@ void snapshot_loaded_time(struct vcpu *vcpu, uint64_t tsc, const struct kvm_lapi
 	vcpu->frozen = (struct vcpu_frozen) {
 		.timer_known = true,
 		.timer_sets = vcpu->state.sets[SUBSTATE_LAPIC],
-		.timer_initial = apic_register(lapic, APIC_TIMER_INITIAL),
-		.timer_count = apic_register(lapic, APIC_TIMER_COUNT),
+		.timer_initial = lapic_register(lapic, LAPIC_TMICT),
+		.timer_count = lapic_register(lapic, LAPIC_TMCCT),
 		.tsc_known = true,
 		.tsc_sets = tsc_sets(&vcpu->state),
 		.tsc = tsc,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/lapic.h"
 #include "vmm/log.h"
 
 static void begin_item(struct bytes_out *out, enum snapshot_item tag, size_t len)
@@ -95,9 +96,8 @@ static int save_lapic(struct vcpu *vcpu, struct bytes_out *out, struct error *er
 	if (!now)
 		return -1;
 	lapic = *now;
-	memcpy(lapic.regs + APIC_TIMER_INITIAL, &frozen->timer_initial,
-	       sizeof(frozen->timer_initial));
-	memcpy(lapic.regs + APIC_TIMER_COUNT, &frozen->timer_count, sizeof(frozen->timer_count));
+	lapic_set_register(&lapic, LAPIC_TMICT, frozen->timer_initial);
+	lapic_set_register(&lapic, LAPIC_TMCCT, frozen->timer_count);
 	put_item(out, SNAPSHOT_LAPIC, &lapic, sizeof(lapic));
 	return 0;
 }
