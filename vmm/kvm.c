@@ -256,6 +256,7 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->triple_fault_event = check(kvm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
 	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
+	caps->msr_features = check(kvm, KVM_CAP_GET_MSR_FEATURES);
 	caps->mce_banks = check(kvm, KVM_CAP_MCE);
 	if (caps->mce_banks > 10)
 		caps->mce_banks = 10;
@@ -273,7 +274,8 @@ static int check_caps(struct kvm *kvm, struct error *err)
 }
 
 /* First asks how many there are: the kernel says E2BIG and the number (api.rst 4.3). */
-static int read_msr_list(struct kvm *kvm, struct error *err)
+struct kvm_msr_list *kvm_read_msr_list(struct kvm *kvm, enum kvm_request request,
+				       struct error *err)
 {
 	struct kvm_msr_list probe = { .nmsrs = 0 };
 
@@ -281,23 +283,27 @@ static int read_msr_list(struct kvm *kvm, struct error *err)
 		uint32_t room = probe.nmsrs;
 		struct kvm_msr_list *list;
 
-		if (room > KVM_LIST_MAX)
-			return error_set(err, E2BIG, "KVM_GET_MSR_INDEX_LIST has %u entries, which "
-					 "can not be", room);
-		list = malloc(sizeof(*list) + room * sizeof(list->indices[0]));
-		if (!list)
-			return error_errno(err, ENOMEM, "the list of MSRs");
-		list->nmsrs = room;
-		if (kvm_ioctl(&kvm->sys, KVM_REQ_GET_MSR_INDEX_LIST, list) == 0) {
-			kvm->msr_list = list;
-			return 0;
+		if (room > KVM_LIST_MAX) {
+			error_set(err, E2BIG, "%s has %u entries, which can not be",
+				  kvm_request_name(request), room);
+			return NULL;
 		}
+		list = malloc(sizeof(*list) + room * sizeof(list->indices[0]));
+		if (!list) {
+			error_errno(err, ENOMEM, "the list of MSRs");
+			return NULL;
+		}
+		list->nmsrs = room;
+		if (kvm_ioctl(&kvm->sys, request, list) == 0)
+			return list;
 		int code = errno;
 		probe.nmsrs = list->nmsrs;
 		free(list);
 		/* Growing must make progress, or a kernel gone mad would keep us here. */
-		if (code != E2BIG || probe.nmsrs <= room)
-			return error_errno(err, code, "KVM_GET_MSR_INDEX_LIST");
+		if (code != E2BIG || probe.nmsrs <= room) {
+			error_errno(err, code, "%s", kvm_request_name(request));
+			return NULL;
+		}
 	}
 }
 
@@ -339,8 +345,9 @@ int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct e
 	if (open_device(kvm, err) < 0)
 		return -1;
 	kvm->sys.kvm = kvm;
-	if (check_version(kvm, err) < 0 || check_caps(kvm, err) < 0 ||
-	    read_msr_list(kvm, err) < 0) {
+	if (check_version(kvm, err) == 0 && check_caps(kvm, err) == 0)
+		kvm->msr_list = kvm_read_msr_list(kvm, KVM_REQ_GET_MSR_INDEX_LIST, err);
+	if (!kvm->msr_list) {
 		kvm_close(kvm);
 		return -1;
 	}
@@ -353,6 +360,8 @@ void kvm_close(struct kvm *kvm)
 	kvm->msr_list = NULL;
 	free(kvm->supported_cpuid);
 	kvm->supported_cpuid = NULL;
+	free(kvm->feature_msrs);
+	kvm->feature_msrs = NULL;
 	kvm_handle_close(&kvm->sys);
 }
 

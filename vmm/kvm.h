@@ -56,6 +56,7 @@ enum kvm_request_class {
 #define KVM_REQUESTS(X) \
 	X(GET_API_VERSION, OTHER) X(CHECK_EXTENSION, OTHER) X(GET_VCPU_MMAP_SIZE, OTHER) \
 	X(GET_MSR_INDEX_LIST, OTHER) X(GET_SUPPORTED_CPUID, OTHER) X(CREATE_VM, OTHER) \
+	X(GET_MSR_FEATURE_INDEX_LIST, OTHER) \
 	X(ENABLE_CAP, OTHER) X(SET_TSS_ADDR, OTHER) X(SET_IDENTITY_MAP_ADDR, OTHER) \
 	X(CREATE_IRQCHIP, OTHER) X(CREATE_PIT2, OTHER) X(SET_USER_MEMORY_REGION, OTHER) \
 	X(SET_BOOT_CPU_ID, OTHER) X(CREATE_VCPU, OTHER) X(IRQ_LINE, OTHER) X(NMI, OTHER) \
@@ -95,10 +96,12 @@ struct kvm_caps {
 	bool adjust_clock, kvmclock_ctrl, pit2, pit_state2, tss_addr, identity_map, user_nmi;
 	bool set_guest_debug, exception_payload, triple_fault_event, tsc_deadline_timer;
 	bool vcpu_attributes;           /* KVM_VCPU_TSC_OFFSET among them */
+	bool msr_features;              /* KVM_GET_MSRS on the system descriptor too */
 	unsigned int mce_banks;         /* banks a vCPU gets: 10 as real processors have, 0 without MCE */
 };
 
 struct kvm;
+struct feature_msrs;
 
 /*
  * One KVM descriptor (system, VM or vCPU) and how often each request went through it.  The
@@ -119,6 +122,7 @@ struct kvm {
 	struct kvm_caps caps;
 	struct kvm_msr_list *msr_list;          /* KVM_GET_MSR_INDEX_LIST */
 	struct kvm_cpuid2 *supported_cpuid;     /* kvm_supported_cpuid(), NULL until then */
+	struct feature_msrs *feature_msrs;      /* kvm_feature_msrs(), NULL until then */
 };
 
 /*
@@ -134,6 +138,13 @@ void kvm_close(struct kvm *kvm);
  * is the dearest where CPUID traps, as in a virtual machine.  Owner's thread.  NULL on error.
  */
 const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err);
+
+/*
+ * A list of MSRs, as KVM_REQ_GET_MSR_INDEX_LIST or KVM_REQ_GET_MSR_FEATURE_INDEX_LIST gives it,
+ * malloc()ed; NULL on error.
+ */
+struct kvm_msr_list *kvm_read_msr_list(struct kvm *kvm, enum kvm_request request,
+				       struct error *err);
 
 /*
  * One ioctl through the seam, counted.  `arg` is a pointer or an integer cast to one, as the

@@ -310,6 +310,20 @@ int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t va
 	return 0;
 }
 
+void vcpu_state_msr_revert(struct vcpu_state *s, unsigned int position)
+{
+	bool dirty = false;
+
+	if (!(s->dirty & substate_bit(SUBSTATE_MSRS)))
+		return;
+	s->msr_dirty[position] = false;
+	for (unsigned int i = 0; i < s->msr_table->count; i++)
+		dirty |= s->msr_dirty[i];
+	if (!dirty)
+		s->dirty &= ~substate_bit(SUBSTATE_MSRS);
+	forget(s, substate_bit(SUBSTATE_MSRS));
+}
+
 int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *from, struct error *err)
 {
 	size_t size = sizeof(*from) + from->nent * sizeof(from->entries[0]);

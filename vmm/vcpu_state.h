@@ -185,6 +185,8 @@ uint64_t *vcpu_state_feature_control_edit(struct vcpu_state *s, struct error *er
 /* Marks that one MSR dirty and no other. */
 int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t value,
 			struct error *err);
+/* Takes back the edit of one MSR, which a hook could not write: it is what the kernel has. */
+void vcpu_state_msr_revert(struct vcpu_state *s, unsigned int position);
 /* Takes a copy of the table. */
 int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *table, struct error *err);
 

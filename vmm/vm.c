@@ -8,6 +8,7 @@
 #include "vmm/boot/boot_state.h"
 #include "vmm/cpuid.h"
 #include "vmm/dev/machine_devices.h"
+#include "vmm/feature_msrs.h"
 #include "vmm/vm_internal.h"
 
 /*
@@ -135,6 +136,14 @@ static int create_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* What the vCPU can do, which KVM had to know first, stands in MSRs too. */
+static int init_feature_msrs(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct error *err)
+{
+	const struct feature_msrs *host = kvm_feature_msrs(vcpu->vm->kvm, err);
+
+	return host ? feature_msrs_apply(&vcpu->state, cpuid, host, true, err) : -1;
+}
+
 /*
  * The state in which the machine starts.  Of a fresh vCPU the kernel has already reset everything,
  * so all that is edited is what differs: CPUID, and the boot processor's entry into the image.
@@ -159,6 +168,8 @@ static int init_vcpus(struct vm *vm, struct error *err)
 			rc = vm_boot(vm, err);
 		if (rc == 0)
 			rc = vcpu_state_after_init(state, err);
+		if (rc == 0)
+			rc = init_feature_msrs(&vm->vcpu[i], cpuid, err);
 	}
 	free(cpuid);
 	return rc;

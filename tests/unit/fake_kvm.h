@@ -42,6 +42,8 @@ void fake_kvm_free(struct fake_kvm *fake);
 void fake_kvm_set_cap(struct fake_kvm *fake, unsigned int cap, int value);
 /* Adds an MSR (or changes it) that new vCPUs have; `listed`: named by KVM_GET_MSR_INDEX_LIST. */
 void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed);
+/* Adds or changes one that the system descriptor tells of: a feature MSR. */
+void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t value);
 void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index);
 /* The supported CPUID becomes `nr` leaves; more than a caller has room for gives E2BIG. */
 void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr);

@@ -232,6 +232,15 @@ struct fake_msr *fake_vcpu_msr(struct fake_vcpu *v, uint32_t index)
 	return NULL;
 }
 
+/* As of the processor itself, before there is any vCPU. */
+static struct fake_msr *feature_msr(struct fake_kvm *fake, uint32_t index)
+{
+	for (unsigned int i = 0; fake->cap[KVM_CAP_GET_MSR_FEATURES] && i < fake->nr_feature_msrs; i++)
+		if (fake->feature_msr[i].index == index)
+			return &fake->feature_msr[i];
+	return NULL;
+}
+
 int fake_get_msrs(const struct fake_object *o, void *arg)
 {
 	struct kvm_msrs *msrs = arg;
@@ -239,7 +248,9 @@ int fake_get_msrs(const struct fake_object *o, void *arg)
 	if (msrs->nmsrs >= MAX_IO_MSRS)
 		return -E2BIG;
 	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
-		const struct fake_msr *msr = fake_vcpu_msr(o->vcpu, msrs->entries[i].index);
+		uint32_t index = msrs->entries[i].index;
+		const struct fake_msr *msr = o->vcpu ? fake_vcpu_msr(o->vcpu, index) :
+						       feature_msr(o->fake, index);
 
 		if (!msr || fake_msr_fails(o->fake, msr->index, false))
 			return (int)i;

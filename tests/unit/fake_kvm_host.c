@@ -31,7 +31,7 @@ static const struct {
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 }, { KVM_CAP_MAX_VCPU_ID, 4096 }, { KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_NESTED_STATE, 128 + 2 * 4096 }, { KVM_CAP_EXCEPTION_PAYLOAD, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 }, { KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
-	{ KVM_CAP_X2APIC_API, 3 },
+	{ KVM_CAP_X2APIC_API, 3 }, { KVM_CAP_GET_MSR_FEATURES, 1 },
 };
 
 /* Linux's list on a machine of today, shortened. */
@@ -67,6 +67,12 @@ struct fake_kvm *fake_kvm_new(void)
 	for (uint32_t index = 0x400; index < 0x400 + 4 * 32; index++)
 		fake_kvm_add_msr(fake, index, 0, false);
 	fake_kvm_add_msr(fake, 0x277, 0x0007040600070406, true);
+	/* Of the vCPUs' own only the platform's information is like the host's from the start. */
+	fake_kvm_add_msr(fake, 0xce, 1U << 31, true);
+	fake_kvm_add_feature_msr(fake, 0x8b, UINT64_C(0xde) << 32);
+	fake_kvm_add_feature_msr(fake, 0xce, 1U << 31);
+	fake_kvm_add_feature_msr(fake, 0x10a, 0x6b);
+	fake_kvm_add_feature_msr(fake, 0x345, 0x32000);
 	return fake;
 }
 
@@ -123,6 +129,21 @@ void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, boo
 		fake->nr_msrs++;
 	fake->msr[i] = (struct fake_msr) { index, value };
 	fake->listed[i] = listed;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t value)
+{
+	unsigned int i = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	while (i < fake->nr_feature_msrs && fake->feature_msr[i].index != index)
+		i++;
+	if (i == FAKE_MAX_MSRS)
+		abort();
+	if (i == fake->nr_feature_msrs)
+		fake->nr_feature_msrs++;
+	fake->feature_msr[i] = (struct fake_msr) { index, value };
 	pthread_mutex_unlock(&fake->lock);
 }
 

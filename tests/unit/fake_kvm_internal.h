@@ -57,6 +57,8 @@ struct fake_kvm {
 	unsigned int nr_msrs;
 	struct fake_msr msr[FAKE_MAX_MSRS];
 	bool listed[FAKE_MAX_MSRS];
+	unsigned int nr_feature_msrs;
+	struct fake_msr feature_msr[FAKE_MAX_MSRS];
 	unsigned int nr_leaves;
 
 	/* Misbehaviour. */
@@ -126,7 +128,7 @@ void fake_vm_free(struct fake_vm *vm);
 void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok);
 void fake_write_guest(const struct fake_vm *vm, uint64_t gpa, const void *buf, size_t len);
 fake_handler fake_get_api_version, fake_check_extension, fake_get_mmap_size,
-	fake_get_msr_index_list, fake_get_supported_cpuid, fake_create_vm, fake_enable_cap,
+	fake_get_msr_index_list, fake_get_msr_feature_index_list, fake_get_supported_cpuid, fake_create_vm, fake_enable_cap,
 	fake_set_tss_addr, fake_set_identity_map, fake_create_irqchip, fake_create_pit2,
 	fake_set_memory_region, fake_set_boot_cpu_id, fake_create_vcpu, fake_irq_line,
 	fake_get_clock, fake_set_clock, fake_get_pit2, fake_set_pit2, fake_get_irqchip,

@@ -51,6 +51,17 @@ int fake_get_msr_index_list(const struct fake_object *o, void *arg)
 	return nr > room ? -E2BIG : 0;
 }
 
+int fake_get_msr_feature_index_list(const struct fake_object *o, void *arg)
+{
+	struct kvm_msr_list *list = arg;
+	uint32_t room = list->nmsrs, nr = o->fake->nr_feature_msrs;
+
+	for (uint32_t i = 0; i < nr && i < room; i++)
+		list->indices[i] = o->fake->feature_msr[i].index;
+	list->nmsrs = nr;
+	return nr > room ? -E2BIG : 0;
+}
+
 /* Unlike the list of MSRs, this does not say how many leaves there are when they do not fit. */
 int fake_get_supported_cpuid(const struct fake_object *o, void *arg)
 {
