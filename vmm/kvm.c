@@ -231,6 +231,9 @@ static int check_caps(struct kvm *kvm, struct error *err)
 		caps->max_vcpus = check(kvm, KVM_CAP_NR_VCPUS);
 	if (!caps->max_vcpus)
 		caps->max_vcpus = 4;            /* what api.rst 4.5 says to assume */
+	caps->max_vcpu_id = check(kvm, KVM_CAP_MAX_VCPU_ID);
+	if (!caps->max_vcpu_id)
+		caps->max_vcpu_id = caps->max_vcpus;    /* likewise */
 	caps->x2apic_api = check(kvm, KVM_CAP_X2APIC_API);
 	caps->sync_regs = check(kvm, KVM_CAP_SYNC_REGS) &
 			  (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS);
@@ -308,32 +311,50 @@ struct kvm_msr_list *kvm_read_msr_list(struct kvm *kvm, enum kvm_request request
 }
 
 /* The kernel says E2BIG until the table fits, without saying how large it is (api.rst 4.46). */
-const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err)
+static const struct kvm_cpuid2 *read_cpuid(struct kvm *kvm, enum kvm_request request,
+					   struct kvm_cpuid2 **kept, struct error *err)
 {
-	if (kvm->supported_cpuid)
-		return kvm->supported_cpuid;
 	for (uint32_t room = 128; room <= KVM_LIST_MAX; room *= 2) {
 		struct kvm_cpuid2 *table;
 
 		table = calloc(1, sizeof(*table) + room * sizeof(table->entries[0]));
 		if (!table) {
-			error_errno(err, ENOMEM, "the table of supported CPUID leaves");
+			error_errno(err, ENOMEM, "the table of %s", requests[request].name);
 			return NULL;
 		}
 		table->nent = room;
-		if (kvm_ioctl(&kvm->sys, KVM_REQ_GET_SUPPORTED_CPUID, table) == 0) {
-			kvm->supported_cpuid = table;
+		if (kvm_ioctl(&kvm->sys, request, table) == 0) {
+			*kept = table;
 			return table;
 		}
 		int code = errno;
 		free(table);
 		if (code != E2BIG) {
-			error_errno(err, code, "KVM_GET_SUPPORTED_CPUID");
+			error_errno(err, code, "%s", requests[request].name);
 			return NULL;
 		}
 	}
-	error_set(err, E2BIG, "KVM_GET_SUPPORTED_CPUID does not fit into %d entries", KVM_LIST_MAX);
+	error_set(err, E2BIG, "%s does not fit into %d entries", requests[request].name,
+		  KVM_LIST_MAX);
 	return NULL;
+}
+
+const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err)
+{
+	if (kvm->supported_cpuid)
+		return kvm->supported_cpuid;
+	return read_cpuid(kvm, KVM_REQ_GET_SUPPORTED_CPUID, &kvm->supported_cpuid, err);
+}
+
+const struct kvm_cpuid2 *kvm_emulated_cpuid(struct kvm *kvm, struct error *err)
+{
+	static const struct kvm_cpuid2 none;
+
+	if (kvm->emulated_cpuid)
+		return kvm->emulated_cpuid;
+	if (!check(kvm, KVM_CAP_EXT_EMUL_CPUID))
+		return &none;
+	return read_cpuid(kvm, KVM_REQ_GET_EMULATED_CPUID, &kvm->emulated_cpuid, err);
 }
 
 int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct error *err)
@@ -362,6 +383,8 @@ void kvm_close(struct kvm *kvm)
 	kvm->supported_cpuid = NULL;
 	free(kvm->feature_msrs);
 	kvm->feature_msrs = NULL;
+	free(kvm->emulated_cpuid);
+	kvm->emulated_cpuid = NULL;
 	kvm_handle_close(&kvm->sys);
 }
 

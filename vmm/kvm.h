@@ -55,8 +55,8 @@ enum kvm_request_class {
  */
 #define KVM_REQUESTS(X) \
 	X(GET_API_VERSION, OTHER) X(CHECK_EXTENSION, OTHER) X(GET_VCPU_MMAP_SIZE, OTHER) \
-	X(GET_MSR_INDEX_LIST, OTHER) X(GET_SUPPORTED_CPUID, OTHER) X(CREATE_VM, OTHER) \
-	X(GET_MSR_FEATURE_INDEX_LIST, OTHER) \
+	X(GET_MSR_INDEX_LIST, OTHER) X(GET_MSR_FEATURE_INDEX_LIST, OTHER) \
+	X(GET_SUPPORTED_CPUID, OTHER) X(GET_EMULATED_CPUID, OTHER) X(CREATE_VM, OTHER) \
 	X(ENABLE_CAP, OTHER) X(SET_TSS_ADDR, OTHER) X(SET_IDENTITY_MAP_ADDR, OTHER) \
 	X(CREATE_IRQCHIP, OTHER) X(CREATE_PIT2, OTHER) X(SET_USER_MEMORY_REGION, OTHER) \
 	X(SET_BOOT_CPU_ID, OTHER) X(CREATE_VCPU, OTHER) X(IRQ_LINE, OTHER) X(NMI, OTHER) \
@@ -87,6 +87,7 @@ enum kvm_request_class kvm_request_class(enum kvm_request request);
 /* What the host's KVM offers.  Filled once by kvm_open(), constant afterwards. */
 struct kvm_caps {
 	unsigned int max_vcpus;         /* KVM_CAP_MAX_VCPUS */
+	unsigned int max_vcpu_id;       /* KVM_CAP_MAX_VCPU_ID: APIC ids are below that */
 	unsigned int x2apic_api;        /* mask of KVM_X2APIC_API_*, 0 where there is no such thing */
 	unsigned int sync_regs;         /* mask of KVM_SYNC_X86_*, 0 where the run page has none */
 	size_t run_size;                /* of the run page, in bytes */
@@ -123,6 +124,7 @@ struct kvm {
 	struct kvm_msr_list *msr_list;          /* KVM_GET_MSR_INDEX_LIST */
 	struct kvm_cpuid2 *supported_cpuid;     /* kvm_supported_cpuid(), NULL until then */
 	struct feature_msrs *feature_msrs;      /* kvm_feature_msrs(), NULL until then */
+	struct kvm_cpuid2 *emulated_cpuid;      /* kvm_emulated_cpuid(), likewise */
 };
 
 /*
@@ -138,6 +140,12 @@ void kvm_close(struct kvm *kvm);
  * is the dearest where CPUID traps, as in a virtual machine.  Owner's thread.  NULL on error.
  */
 const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err);
+
+/*
+ * KVM_GET_EMULATED_CPUID, likewise: what KVM can do in the place of a processor that can not, and
+ * slowly.  Empty where KVM does not tell (KVM_CAP_EXT_EMUL_CPUID).
+ */
+const struct kvm_cpuid2 *kvm_emulated_cpuid(struct kvm *kvm, struct error *err);
 
 /*
  * A list of MSRs, as KVM_REQ_GET_MSR_INDEX_LIST or KVM_REQ_GET_MSR_FEATURE_INDEX_LIST gives it,

@@ -86,7 +86,8 @@ static int reset_xsave(struct vcpu_state *s, struct error *err)
 	return 0;
 }
 
-static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *err)
+static int reset_lapic(struct vcpu_state *s, uint32_t apic_id, bool boot_processor,
+		       struct error *err)
 {
 	struct kvm_lapic_state *lapic = vcpu_state_lapic_edit(s, err);
 	uint32_t version;
@@ -96,7 +97,8 @@ static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *
 	version = lapic_register(lapic, LAPIC_VERSION);
 	memset(lapic, 0, sizeof(*lapic));
 	lapic_set_register(lapic, LAPIC_VERSION, version);
-	lapic_set_register(lapic, LAPIC_ID, (uint32_t)s->index << 24);
+	/* It starts in xAPIC mode, where ids have 8 bits; KVM knows the rest. */
+	lapic_set_register(lapic, LAPIC_ID, apic_id << 24);
 	lapic_set_register(lapic, LAPIC_DFR, 0xffffffff);
 	lapic_set_register(lapic, LAPIC_SVR, 0xff);
 	lapic_set_register(lapic, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
@@ -221,10 +223,11 @@ static int reset_feature_control(struct vcpu_state *s, struct error *err)
 	return 0;
 }
 
-int vcpu_reset_edit(struct vcpu_state *s, bool boot_processor, struct error *err)
+int vcpu_reset_edit(struct vcpu_state *s, uint32_t apic_id, bool boot_processor,
+		    struct error *err)
 {
 	if (reset_regs(s, err) < 0 || reset_sregs(s, boot_processor, err) < 0 ||
-	    reset_xsave(s, err) < 0 || reset_lapic(s, boot_processor, err) < 0 ||
+	    reset_xsave(s, err) < 0 || reset_lapic(s, apic_id, boot_processor, err) < 0 ||
 	    reset_msrs(s, err) < 0 || reset_events(s, err) < 0 || reset_debugregs(s, err) < 0 ||
 	    reset_nested(s, err) < 0 || reset_feature_control(s, err) < 0)
 		return -1;

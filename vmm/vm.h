@@ -8,6 +8,8 @@
 
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
+#include "vmm/cpu_model.h"
+#include "vmm/cpu_topology.h"
 #include "vmm/kvm.h"
 #include "vmm/memory.h"
 #include "vmm/migration.h"
@@ -95,6 +97,8 @@ struct clone;
 
 struct vm_config {
 	unsigned int cpus;              /* 1..1024 */
+	struct cpu_topology topology;   /* of so many vCPUs; all 0: cores of one socket */
+	const struct cpu_config *cpu;   /* NULL: model host.  Incoming state brings its own */
 	uint64_t memory;                /* in bytes, a multiple of 4096 */
 	struct boot_config boot;
 	struct vm_actions actions;      /* at first */
@@ -147,6 +151,8 @@ struct vm {
 	struct boot *boot;
 	struct msr_table *msr_table;
 	struct vm_pristine pristine;
+	struct cpu_topology topology;
+	struct cpu cpu;                 /* what vCPUs show; all 0 where the state came from elsewhere */
 	unsigned int nr_vcpus;
 	struct vcpu *vcpu;              /* nr_vcpus of them */
 
@@ -162,7 +168,7 @@ struct vm {
 	struct kvm_pit_state2 pit;
 	int64_t pit_ns;                 /* CLOCK_MONOTONIC of `pit` */
 	uint64_t stop_tsc;              /* the host's */
-	uint32_t host_tsc_khz;          /* where a load gave vCPUs another frequency; else 0 */
+	uint32_t host_tsc_khz;          /* where vCPUs have been given another frequency; else 0 */
 	struct vm_sync_counts at_stop;
 	bool held_back, go_pending;     /* see vm_hold_back() */
 

@@ -246,7 +246,7 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 		return 0;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		vcpu_state_refresh(&vm->vcpu[i].state);
-		if (vcpu_reset_edit(&vm->vcpu[i].state, i == 0, err) < 0)
+		if (vcpu_reset_edit(&vm->vcpu[i].state, vm->vcpu[i].apic_id, i == 0, err) < 0)
 			return -1;
 	}
 	if (vm_boot(vm, err) < 0)

@@ -26,6 +26,7 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	ON(SYS, GET_MSR_FEATURE_INDEX_LIST, KVM_CAP_GET_MSR_FEATURES,
 	   fake_get_msr_feature_index_list),
 	ON(SYS, GET_SUPPORTED_CPUID, KVM_CAP_EXT_CPUID, fake_get_supported_cpuid),
+	ON(SYS, GET_EMULATED_CPUID, KVM_CAP_EXT_EMUL_CPUID, fake_get_emulated_cpuid),
 	ON_INT(SYS, CREATE_VM, NONE, fake_create_vm),
 	ON(VM, ENABLE_CAP, NONE, fake_enable_cap),
 	ON_INT(VM, SET_TSS_ADDR, KVM_CAP_SET_TSS_ADDR, fake_set_tss_addr),

@@ -47,6 +47,11 @@ void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t va
 void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index);
 /* The supported CPUID becomes `nr` leaves; more than a caller has room for gives E2BIG. */
 void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr);
+/* A table of the caller's instead, which is copied; and what KVM emulates, nothing at first. */
+void fake_kvm_set_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *entries,
+			unsigned int nr);
+void fake_kvm_set_emulated_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *entries,
+				 unsigned int nr);
 void fake_kvm_set_api_version(struct fake_kvm *fake, int version);
 /* A host that can be told from those of another `id`; with 0, as at first, from none. */
 void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id);
@@ -96,6 +101,10 @@ enum fake_poison {
 	FAKE_MORE_CPUID = 1 << 4,
 };
 void fake_kvm_poison(struct fake_kvm *fake, unsigned int poison);
+
+/* Called when a vCPU has got a table, which it may change.  Lock held. */
+typedef void fake_alter_fn(void *opaque, struct fake_vcpu *vcpu);
+void fake_kvm_alter_cpuid(struct fake_kvm *fake, fake_alter_fn *fn, void *opaque);
 
 /*
  * From here on time passes: IA32_TSC is the host's TSC, in the vCPU's frequency, and an offset; each

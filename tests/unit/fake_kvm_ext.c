@@ -8,7 +8,7 @@
 #include "tests/unit/fake_kvm_internal.h"
 #include "vmm/msr.h"
 
-/* State of a vCPU: CPUID, TSC frequency, extended state, MSRs, nested guests, guest debugging. */
+/* State of a vCPU: TSC frequency, extended state, MSRs, nested guests, guest debugging. */
 
 #define XSAVE_XSTATE_BV         512     /* offset of the header's first member */
 #define XSTATE_SUPPORTED        0xe7ULL /* x87, SSE, AVX, AVX-512 */
@@ -18,56 +18,7 @@
 #define MSR_KVM_WALL_CLOCK      0x4b564d00
 #define MAX_IO_MSRS             256     /* of one KVM_GET_MSRS or KVM_SET_MSRS, and not that many */
 
-/* ---- CPUID and TSC frequency, kvmclock ---- */
-
-static size_t cpuid_size(uint32_t nent)
-{
-	return sizeof(struct kvm_cpuid2) + nent * sizeof(struct kvm_cpuid_entry2);
-}
-
-int fake_get_cpuid2(const struct fake_object *o, void *arg)
-{
-	const struct kvm_cpuid2 *now = o->vcpu->cpuid;
-	struct kvm_cpuid2 *table = arg;
-	uint32_t nent = now ? now->nent : 0;
-
-	if (table->nent < nent)
-		return -E2BIG;          /* without telling how many there are */
-	if (nent)
-		memcpy(table->entries, now->entries, nent * sizeof(now->entries[0]));
-	table->nent = nent;
-	return 0;
-}
-
-bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg)
-{
-	const struct kvm_cpuid2 *table = arg;
-
-	return v->cpuid && v->cpuid->nent == table->nent &&
-	       !memcmp(v->cpuid->entries, table->entries,
-		       table->nent * sizeof(table->entries[0]));
-}
-
-/* What a guest has been told once cannot be taken back: after the first run only the same table. */
-int fake_set_cpuid2(const struct fake_object *o, void *arg)
-{
-	const struct kvm_cpuid2 *table = arg;
-	struct fake_vcpu *v = o->vcpu;
-
-	if (table->nent > 256)
-		return -E2BIG;
-	if (v->has_run && !fake_same_cpuid2(v, arg)) {
-		fake_violate(v->fake, FAKE_LATE_CPUID);
-		return -EINVAL;
-	}
-	free(v->cpuid);
-	v->cpuid = fake_alloc(cpuid_size(table->nent));
-	memcpy(v->cpuid, table, cpuid_size(table->nent));
-	for (uint32_t i = 0; v->fake->poison & FAKE_MORE_CPUID && i < table->nent; i++)
-		if (v->cpuid->entries[i].function == 0x80000001)
-			v->cpuid->entries[i].edx |= 1U << 29;
-	return 0;
-}
+/* ---- TSC frequency, kvmclock ---- */
 
 int fake_get_tsc_khz(const struct fake_object *o, void *arg)
 {

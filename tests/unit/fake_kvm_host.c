@@ -20,7 +20,8 @@ static const struct {
 	int value;
 } default_caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 }, { KVM_CAP_USER_MEMORY, 1 }, { KVM_CAP_SET_TSS_ADDR, 1 },
-	{ KVM_CAP_EXT_CPUID, 1 }, { KVM_CAP_NR_VCPUS, 2 }, { KVM_CAP_NR_MEMSLOTS, FAKE_MAX_SLOTS },
+	{ KVM_CAP_EXT_CPUID, 1 }, { KVM_CAP_EXT_EMUL_CPUID, 1 },
+	 { KVM_CAP_NR_VCPUS, 2 }, { KVM_CAP_NR_MEMSLOTS, FAKE_MAX_SLOTS },
 	{ KVM_CAP_MP_STATE, 1 }, { KVM_CAP_USER_NMI, 1 }, { KVM_CAP_SET_GUEST_DEBUG, 1 },
 	{ KVM_CAP_MCE, 32 }, { KVM_CAP_PIT2, 1 }, { KVM_CAP_SET_BOOT_CPU_ID, 1 },
 	{ KVM_CAP_PIT_STATE2, 1 }, { KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
@@ -89,6 +90,8 @@ void fake_kvm_free(struct fake_kvm *fake)
 	free(fake->object);
 	free(fake->call);
 	free(fake->text);
+	free(fake->supported_cpuid);
+	free(fake->emulated_cpuid);
 	pthread_cond_destroy(&fake->progress);
 	pthread_mutex_destroy(&fake->lock);
 	free(fake);
@@ -144,13 +147,6 @@ void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t va
 	if (i == fake->nr_feature_msrs)
 		fake->nr_feature_msrs++;
 	fake->feature_msr[i] = (struct fake_msr) { index, value };
-	pthread_mutex_unlock(&fake->lock);
-}
-
-void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr)
-{
-	pthread_mutex_lock(&fake->lock);
-	fake->nr_leaves = nr;
 	pthread_mutex_unlock(&fake->lock);
 }
 

@@ -12,7 +12,8 @@
  *     fake_kvm_record.c  the record of calls and the questions to it
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
- *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, nested guests, debugging
+ *     fake_kvm_ext.c     ... extended state, MSRs, nested guests, debugging
+ *     fake_kvm_cpuid.c   CPUID, of the host and of vCPUs
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *
@@ -59,7 +60,10 @@ struct fake_kvm {
 	bool listed[FAKE_MAX_MSRS];
 	unsigned int nr_feature_msrs;
 	struct fake_msr feature_msr[FAKE_MAX_MSRS];
-	unsigned int nr_leaves;
+	unsigned int nr_leaves;         /* of a table that is made up, where there is none: */
+	struct kvm_cpuid2 *supported_cpuid, *emulated_cpuid;
+	fake_alter_fn *alter_cpuid;
+	void *alter_opaque;
 
 	/* Misbehaviour. */
 	unsigned int nr_faults;
@@ -128,7 +132,7 @@ void fake_vm_free(struct fake_vm *vm);
 void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok);
 void fake_write_guest(const struct fake_vm *vm, uint64_t gpa, const void *buf, size_t len);
 fake_handler fake_get_api_version, fake_check_extension, fake_get_mmap_size,
-	fake_get_msr_index_list, fake_get_msr_feature_index_list, fake_get_supported_cpuid, fake_create_vm, fake_enable_cap,
+	fake_get_msr_index_list, fake_get_msr_feature_index_list, fake_create_vm, fake_enable_cap,
 	fake_set_tss_addr, fake_set_identity_map, fake_create_irqchip, fake_create_pit2,
 	fake_set_memory_region, fake_set_boot_cpu_id, fake_create_vcpu, fake_irq_line,
 	fake_get_clock, fake_set_clock, fake_get_pit2, fake_set_pit2, fake_get_irqchip,
@@ -151,11 +155,10 @@ bool fake_same_lapic(struct fake_vcpu *v, const void *arg);
 /* fake_kvm_ext.c */
 size_t fake_xsave_size(const struct fake_kvm *fake);
 size_t fake_nested_size(const struct fake_kvm *fake);
-fake_handler fake_get_cpuid2, fake_set_cpuid2, fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
+fake_handler fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
 	fake_get_xsave2, fake_set_xsave, fake_get_fpu, fake_set_fpu, fake_get_xcrs, fake_set_xcrs,
 	fake_get_msrs, fake_set_msrs, fake_get_nested, fake_set_nested, fake_set_guest_debug,
 	fake_setup_mce, fake_kvmclock_ctrl;
-bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
 bool fake_same_tsc_khz(struct fake_vcpu *v, const void *arg);
 bool fake_same_xsave(struct fake_vcpu *v, const void *arg);
 bool fake_same_fpu(struct fake_vcpu *v, const void *arg);
@@ -163,6 +166,10 @@ bool fake_same_xcrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_cpuid.c */
+fake_handler fake_get_supported_cpuid, fake_get_emulated_cpuid, fake_get_cpuid2, fake_set_cpuid2;
+bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);

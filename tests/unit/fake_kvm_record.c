@@ -30,6 +30,7 @@ static size_t payload_size(const struct fake_kvm *fake, enum kvm_request request
 		return sizeof(struct kvm_msr_list) +
 		       ((const struct kvm_msr_list *)arg)->nmsrs * sizeof(uint32_t);
 	case KVM_REQ_GET_SUPPORTED_CPUID:
+	case KVM_REQ_GET_EMULATED_CPUID:
 	case KVM_REQ_GET_CPUID2:
 	case KVM_REQ_SET_CPUID2:
 		return sizeof(struct kvm_cpuid2) + ((const struct kvm_cpuid2 *)arg)->nent *

@@ -63,23 +63,6 @@ int fake_get_msr_feature_index_list(const struct fake_object *o, void *arg)
 }
 
 /* Unlike the list of MSRs, this does not say how many leaves there are when they do not fit. */
-int fake_get_supported_cpuid(const struct fake_object *o, void *arg)
-{
-	struct kvm_cpuid2 *table = arg;
-	unsigned int nr = o->fake->nr_leaves;
-
-	if (table->nent < nr)
-		return -E2BIG;
-	for (unsigned int i = 0; i < nr; i++)
-		table->entries[i] = (struct kvm_cpuid_entry2) {
-			.function = i < nr / 2 ? i : 0x80000000 + i - nr / 2,
-			.eax = i < nr / 2 ? nr / 2 - 1 : 0x80000000 + nr - nr / 2 - 1,
-			.ebx = 0x1000 + i, .ecx = 0x2000 + i, .edx = 0x3000 + i,
-		};
-	table->nent = nr;
-	return 0;
-}
-
 int fake_create_vm(const struct fake_object *o, void *arg)
 {
 	struct fake_kvm *fake = o->fake;

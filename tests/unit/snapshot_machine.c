@@ -99,6 +99,8 @@ void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed)
 	v->mp_state = v->index & 1 ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE;
 	for (uint32_t i = 0; v->cpuid && i < v->cpuid->nent; i++)
 		v->cpuid->entries[i].ebx &= (uint32_t)fixture_random(seed);
+	/* That was looked at when it was set. */
+	vcpu_state_settled(&machine.vm->vcpu[v->index].state);
 }
 
 void fill_vm(struct fake_vm *vm, uint64_t *seed)

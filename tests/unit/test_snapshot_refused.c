@@ -467,7 +467,9 @@ START_TEST(features_that_the_host_lacks)
 	} cases[] = {
 		{ 1, 0, { 0, 0, 0x2001 | 1 << 28, 0x3001 }, "lacks: avx" },
 		{ 7, 0, { 0, 0x1007 | 1 << 5 | 1 << 16, 0x2007, 0x3007 }, "lacks: avx2, avx512f" },
-		{ 7, 1, { 1 << 4, 0, 0, 0 }, "lacks: 0x7.1 EAX bit 4" },
+		{ 7, 1, { 1 << 4, 1 << 5, 0, 0 }, "lacks: avx-vnni, 0x7.1 EBX bit 5" },
+		{ 7, 1, { 1 << 31, 0, 0, 0 }, "lacks: 0x7.1 EAX bit 31" },
+		{ 0xd, 0, { 1 << 2, 0, 0, 0 }, "lacks: 0xd.0 EAX bit 2" },
 		{ 0x80000001, 0, { 0, 0, 0, 1 << 29 }, "lacks: lm" },
 		{ 0xd, 1, { 1 << 3, 0, 0, 0 }, "lacks: xsaves" },
 		{ 6, 0, { 1 << 20, 0, 0, 0 }, "lacks: 0x6 EAX bit 20" },
@@ -582,7 +584,7 @@ Suite *snapshot_refused_suite(void)
 	tcase_add_test(host, a_frequency_that_can_not_be_had);
 	tcase_add_test(host, a_frequency_that_is_close_enough);
 	suite_add_tcase(suite, host);
-	tcase_add_loop_test(cpuid, features_that_the_host_lacks, 0, 7);
+	tcase_add_loop_test(cpuid, features_that_the_host_lacks, 0, 9);
 	tcase_add_test(cpuid, many_features_that_the_host_lacks);
 	tcase_add_test(cpuid, bits_that_are_no_features);
 	tcase_add_test(cpuid, the_same_host);

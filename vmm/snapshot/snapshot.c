@@ -32,21 +32,6 @@ static const enum run_state saved_states[] = {
 
 /* ---- The section "machine" ---- */
 
-/* Of the first vCPU, which all have.  0 when the host can not say. */
-static int read_tsc_khz(struct vm *vm, uint64_t *khz, struct error *err)
-{
-	int rc;
-
-	*khz = 0;
-	if (!vm->kvm->caps.get_tsc_khz)
-		return 0;
-	rc = kvm_call(&vm->vcpu[0].kvm, KVM_REQ_GET_TSC_KHZ, NULL, err);
-	if (rc < 0)
-		return -1;
-	*khz = (uint64_t)rc;
-	return 0;
-}
-
 /* Paused, for those that say nothing about the machine but that it has been saved before. */
 static uint8_t state_to_save(enum run_state state)
 {
@@ -61,9 +46,9 @@ static int save_machine(struct vm *vm, enum run_state state, struct sections *se
 {
 	const struct kvm_caps *caps = &vm->kvm->caps;
 	struct bytes_out *out = sections_add(sections, "machine", MACHINE_VERSION, true, err);
-	uint64_t khz;
+	uint32_t khz;
 
-	if (!out || read_tsc_khz(vm, &khz, err) < 0)
+	if (!out || vm_tsc_khz(vm, &khz, err) < 0)
 		return -1;
 	bytes_put_u32(out, vm->nr_vcpus);
 	bytes_put_u64(out, vm->memory.size);
@@ -182,10 +167,12 @@ static int check_tsc_khz(struct vm *vm, const struct snapshot_machine *machine, 
 {
 	bool can_set = vm->kvm->caps.tsc_control;
 	uint64_t host, off;
+	uint32_t khz;
 
 	*scaled = false;
-	if (read_tsc_khz(vm, &host, err) < 0)
+	if (vm_tsc_khz(vm, &khz, err) < 0)
 		return -1;
+	host = khz;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		uint64_t guest = saved[i].tsc_khz ? saved[i].tsc_khz : machine->tsc_khz;
 
