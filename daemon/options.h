@@ -22,7 +22,9 @@ struct option_list {
 struct options {
 	char *name;                     /* NULL for none */
 	char *uuid;                     /* 36 characters, lower case; NULL for none */
-	unsigned int cpus;
+	unsigned int cpus;              /* 0 where smp says it */
+	char *smp;                      /* see cpu_topology_parse(); NULL for none */
+	char *cpu;                      /* see cpu_model_parse(); NULL for the default */
 	uint64_t memory;                /* bytes, a multiple of 4096 */
 	char *kernel, *append;          /* NULL for none */
 	struct option_list initrd;

@@ -41,6 +41,7 @@ struct run {
 	struct vm *vm;
 	struct clone *clone;            /* while it starts; else NULL */
 	uint8_t generation_id[16];
+	struct cpu_config cpu;          /* of --cpu */
 	struct monitor *monitor;        /* NULL without --monitor and --incoming */
 	struct pidfile pidfile;
 	bool ended;
@@ -264,11 +265,29 @@ static int choose_generation_id(struct run *run, struct error *err)
 	return 0;
 }
 
+/* What --cpus, --smp and --cpu say; all of it has been parsed before. */
+static int choose_cpus(struct run *run, struct vm_config *config, struct error *err)
+{
+	const struct options *options = run->options;
+
+	config->cpus = options->cpus;
+	if (options->smp) {
+		if (cpu_topology_parse(options->smp, &config->topology, err) < 0)
+			return -1;
+		config->cpus = cpu_topology_cpus(&config->topology);
+	}
+	if (options->cpu) {
+		if (cpu_model_parse(options->cpu, &run->cpu, err) < 0)
+			return -1;
+		config->cpu = &run->cpu;
+	}
+	return 0;
+}
+
 static int create_vm(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
 	struct vm_config config = {
-		.cpus = options->cpus,
 		.memory = options->memory,
 		.boot = {
 			.kernel = options->kernel,
@@ -296,6 +315,8 @@ static int create_vm(struct run *run, struct error *err)
 		.opaque = run,
 	};
 
+	if (choose_cpus(run, &config, err) < 0)
+		return -1;
 	if (options->generation_id && choose_generation_id(run, err) < 0)
 		return -1;
 	if (options->clone) {

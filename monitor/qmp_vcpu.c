@@ -33,15 +33,18 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	vcpus_await(vm);
 	json_write_array(w, "return");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		struct cpu_place place = cpu_topology_place(&vm->topology, i);
 		char path[64];
 
 		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
 		json_write_object(w, "props");
-		json_write_uint(w, "core-id", i);
-		json_write_int(w, "thread-id", 0);
-		json_write_int(w, "socket-id", 0);
+		json_write_uint(w, "core-id", place.core);
+		json_write_uint(w, "thread-id", place.thread);
+		if (vm->topology.dies > 1)
+			json_write_uint(w, "die-id", place.die);
+		json_write_uint(w, "socket-id", place.socket);
 		json_write_object_end(w);
 		json_write_string(w, "qom-path", path);
 		json_write_uint(w, "cpu-index", i);

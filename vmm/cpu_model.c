@@ -304,7 +304,7 @@ int cpu_resolve(const struct cpu_config *config, struct kvm *kvm, struct cpu *cp
 		struct error *err)
 {
 	const struct kvm_cpuid2 *table = kvm_supported_cpuid(kvm, err);
-	struct cpu_features host;
+	struct cpu_features host, useless;
 
 	if (!table || cpu_host_features(kvm, config->model->kind == CPU_MODEL_MAX, &host, err) < 0)
 		return -1;
@@ -313,6 +313,8 @@ int cpu_resolve(const struct cpu_config *config, struct kvm *kvm, struct cpu *cp
 	cpu->pmu = config->pmu < 0 ? config->model->kind != CPU_MODEL_BASELINE : config->pmu;
 	host_identity(table, cpu);
 	choose_identity(cpu);
+	/* There are hosts that offer what can not be used, for they lack what it needs. */
+	cpu_features_close(&host, &useless);
 	choose_features(cpu, &host);
 	choose_levels(cpu, table);
 	return 0;
@@ -322,17 +324,26 @@ int cpu_resolve(const struct cpu_config *config, struct kvm *kvm, struct cpu *cp
 
 #define LIST_MAX 300
 
-/* One line for all that went with what it needs: the first is explained. */
+/*
+ * One line for all that went with what it needs.  Of them the one is explained with which it began:
+ * what it needs is not one of them.
+ */
 static void describe_orphans(const struct cpu *cpu, const struct cpu_features *orphans,
 			     char *line, size_t room)
 {
+	enum cpu_feature first = CPU_FEATURE_COUNT, lacks = CPU_FEATURE_COUNT;
 	char list[LIST_MAX];
 	unsigned int nr = cpu_features_text(orphans, list, sizeof(list));
-	enum cpu_feature first = 0, lacks;
 
-	while (first < CPU_FEATURE_COUNT - 1 && !cpu_features_has(orphans, first))
-		first++;
-	lacks = cpu_feature_lacks(first, &cpu->on);
+	for (unsigned int i = 0; i < CPU_FEATURE_COUNT; i++) {
+		if (!cpu_features_has(orphans, i) ||
+		    (first != CPU_FEATURE_COUNT && !cpu_features_has(&cpu->orphaned, lacks)))
+			continue;
+		first = i;
+		lacks = cpu_feature_lacks(i, &cpu->on);
+		if (lacks == CPU_FEATURE_COUNT)
+			break;
+	}
 	if (lacks == CPU_FEATURE_COUNT)
 		snprintf(line, room, "%s %s off, because kvm is off", list, nr == 1 ? "is" : "are");
 	else if (nr == 1)

@@ -44,7 +44,7 @@ START_TEST(another_number_of_vcpus)
 {
 	saved(3);
 	machine_start(2);
-	refused(&first, true, "the snapshot is of a machine with 3 vCPUs, and this one has 2; "
+	refused(&first, true, "the state is of a machine with 3 vCPUs, and this one has 2: "
 		"start it with --cpus 3");
 	end();
 }

@@ -13,6 +13,7 @@
 
 #define MACHINE_VERSION 1
 #define VCPU_VERSION    1
+#define TOPOLOGY_VERSION 1
 
 /* Section "machine": KVM features in effect, which the meaning of events depends on. */
 #define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
@@ -59,6 +60,58 @@ static int save_machine(struct vm *vm, enum run_state state, struct sections *se
 	return 0;
 }
 
+/*
+ * Left out where it is what a reader takes it to be then; where it is not, nobody can do without,
+ * because APIC ids come of it.
+ */
+static int save_topology(const struct vm *vm, struct sections *sections, struct error *err)
+{
+	const struct cpu_topology *topology = &vm->topology;
+	const struct cpu_topology default_topology = cpu_topology_of_cores(vm->nr_vcpus);
+	struct bytes_out *out;
+
+	if (cpu_topology_equal(topology, &default_topology))
+		return 0;
+	out = sections_add(sections, "topology", TOPOLOGY_VERSION, true, err);
+	if (!out)
+		return -1;
+	bytes_put_u32(out, topology->sockets);
+	bytes_put_u32(out, topology->dies);
+	bytes_put_u32(out, topology->cores);
+	bytes_put_u32(out, topology->threads);
+	return 0;
+}
+
+static int read_topology(struct sections *sections, struct snapshot_machine *machine,
+			 struct error *err)
+{
+	struct cpu_topology *topology = &machine->topology;
+	const uint32_t max = CPU_TOPOLOGY_MAX_CPUS;
+	struct bytes_in in;
+	int version = sections_claim(sections, "topology", TOPOLOGY_VERSION, &in, err);
+
+	if (version < 0)
+		return -1;
+	if (version == 0) {
+		*topology = cpu_topology_of_cores(machine->cpus);
+		return 0;
+	}
+	topology->sockets = bytes_get_u32(&in);
+	topology->dies = bytes_get_u32(&in);
+	topology->cores = bytes_get_u32(&in);
+	topology->threads = bytes_get_u32(&in);
+	if (bytes_in_end(&in, "section \"topology\"", err) < 0)
+		return -1;
+	/* So that their product can be formed. */
+	if (topology->sockets > max || topology->dies > max || topology->cores > max ||
+	    topology->threads > max ||
+	    (uint64_t)topology->sockets * topology->dies * topology->cores * topology->threads !=
+	    machine->cpus)
+		return error_set(err, EINVAL, "section \"topology\" has not the %u vCPUs of the "
+				 "machine", machine->cpus);
+	return 0;
+}
+
 int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
 		     struct error *err)
 {
@@ -85,16 +138,32 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
 	if (features & ~(FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT))
 		return error_set(err, ENOTSUP, "the snapshot is of a machine with KVM features "
 				 "that this vmond does not know: 0x%" PRIx32, features);
-	return 0;
+	return read_topology(sections, machine, err);
+}
+
+int snapshot_check_vcpus(const struct vm *vm, const struct snapshot_machine *machine,
+			 struct error *err)
+{
+	char text[CPU_TOPOLOGY_TEXT], own[CPU_TOPOLOGY_TEXT];
+	const struct cpu_topology of_cores = cpu_topology_of_cores(machine->cpus);
+
+	if (cpu_topology_equal(&machine->topology, &vm->topology))
+		return 0;
+	if (cpu_topology_equal(&machine->topology, &of_cores) && machine->cpus != vm->nr_vcpus)
+		return error_set(err, EINVAL, "the state is of a machine with %u vCPUs, and this one "
+				 "has %u: start it with --cpus %u", machine->cpus, vm->nr_vcpus,
+				 machine->cpus);
+	return error_set(err, EINVAL, "the state is of a machine with --smp %s, and this one has %s: "
+			 "start it with the former",
+			 cpu_topology_text(&machine->topology, text),
+			 cpu_topology_text(&vm->topology, own));
 }
 
 static int check_machine(const struct vm *vm, const struct snapshot_machine *machine,
 			 struct error *err)
 {
-	if (machine->cpus != vm->nr_vcpus)
-		return error_set(err, EINVAL, "the snapshot is of a machine with %u vCPUs, and "
-				 "this one has %u; start it with --cpus %u", machine->cpus,
-				 vm->nr_vcpus, machine->cpus);
+	if (snapshot_check_vcpus(vm, machine, err) < 0)
+		return -1;
 	if (machine->memory != vm->memory.size)
 		return error_set(err, EINVAL, "the snapshot is of a machine with %" PRIu64 " bytes "
 				 "of memory, and this one has %" PRIu64, machine->memory,
@@ -129,6 +198,7 @@ int snapshot_collect(struct vm *vm, enum run_state state, struct sections *secti
 		vm_time_stop(vm);
 	if (vm_pit_halt(vm, err) < 0 || snapshot_freeze(vm, err) < 0 ||
 	    save_machine(vm, state, sections, err) < 0 ||
+	    save_topology(vm, sections, err) < 0 ||
 	    snapshot_save_host(vm, sections, err) < 0 ||
 	    snapshot_save_vm(vm, sections, err) < 0 || save_vcpus(vm, sections, err) < 0 ||
 	    vm_devices_save(vm->devices, sections, err) < 0)
