@@ -12,6 +12,9 @@ static void hmp_info(struct hmp *hmp, const struct hmp_args *args);
 
 /* Sorted by name, as help lists them. */
 static const struct hmp_command info_commands[] = {
+	{ "cpuid", { HMP_ARG_INDEX_OPTIONAL }, "[vcpu]",
+	  "show what the guest sees of the processor on the current vCPU, or on another",
+	  hmp_info_cpuid, NULL },
 	{ "cpus", {}, "", "list the vCPUs: where each stands, its thread", hmp_info_cpus, NULL },
 	{ "kvm", {}, "", "tell whether KVM is in use", hmp_info_kvm, NULL },
 	{ "lapic", { HMP_ARG_INDEX_OPTIONAL }, "[apic-id]",

@@ -85,6 +85,9 @@ void hmp_inspect_end(struct hmp *hmp);
 /* "Error: <text>", as QEMU prints what a QMP command has to say. */
 void hmp_print_error(struct hmp *hmp, const struct error *err);
 
+/* hmp_cpuid.c */
+void hmp_info_cpuid(struct hmp *hmp, const struct hmp_args *args);
+
 /* hmp_control.c */
 void hmp_stop(struct hmp *hmp, const struct hmp_args *args);
 void hmp_cont(struct hmp *hmp, const struct hmp_args *args);

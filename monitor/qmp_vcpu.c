@@ -8,8 +8,7 @@
 
 /* Commands that look at vCPUs.  None of them can make anything dirty: they have only readers. */
 
-/* The "cpu-index" argument: -1 when it is absent, which means all. */
-static int cpu_argument(struct qmp_call *call, int *index)
+int qmp_cpu_argument(struct qmp_call *call, int *index)
 {
 	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
 	const struct vm *vm = monitor_vm(call->monitor);
@@ -332,7 +331,7 @@ int qmp_query_vcpu_state(struct qmp_call *call)
 	uint32_t mask = wanted(call);
 	int index, rc = 0;
 
-	if (cpu_argument(call, &index) < 0 || vm_inspect_begin(vm, index, &call->error) < 0)
+	if (qmp_cpu_argument(call, &index) < 0 || vm_inspect_begin(vm, index, &call->error) < 0)
 		return -1;
 	first = index < 0 ? 0 : (unsigned int)index;
 	last = index < 0 ? vm->nr_vcpus - 1 : (unsigned int)index;
@@ -381,7 +380,7 @@ int qmp_query_vcpu_sync(struct qmp_call *call)
 	struct vm_sync_counts counts;
 	int index;
 
-	if (cpu_argument(call, &index) < 0)
+	if (qmp_cpu_argument(call, &index) < 0)
 		return -1;
 	vm_sync_counts(vm, &counts);
 	json_write_object(w, "return");

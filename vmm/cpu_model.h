@@ -136,6 +136,7 @@ struct cpu_property {
 	const char *name;
 	enum cpu_property_type type;
 	const char *description;
+	uint64_t min, max;              /* of a number that may be given */
 };
 /* One after the other, from 0; NULL behind the last. */
 const struct cpu_property *cpu_property_at(unsigned int i);

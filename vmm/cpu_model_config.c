@@ -16,14 +16,18 @@
 const struct cpu_property cpu_properties[CPU_PROPERTY_COUNT] = {
 	[CPU_VENDOR] = { "vendor", CPU_PROPERTY_STRING, "12 characters" },
 	[CPU_MODEL_ID] = { "model-id", CPU_PROPERTY_STRING, "name, up to 48 characters" },
-	[CPU_FAMILY] = { "family", CPU_PROPERTY_NUMBER, "0 to 270" },
-	[CPU_MODEL_NUMBER] = { "model", CPU_PROPERTY_NUMBER, "0 to 255" },
-	[CPU_STEPPING] = { "stepping", CPU_PROPERTY_NUMBER, "0 to 15" },
-	[CPU_PHYS_BITS] = { "phys-bits", CPU_PROPERTY_NUMBER, "of physical addresses, 32 to 52" },
+	[CPU_FAMILY] = { "family", CPU_PROPERTY_NUMBER, "0 to 270", 0, 0xf + 0xff },
+	[CPU_MODEL_NUMBER] = { "model", CPU_PROPERTY_NUMBER, "0 to 255", 0, 255 },
+	[CPU_STEPPING] = { "stepping", CPU_PROPERTY_NUMBER, "0 to 15", 0, 15 },
+	[CPU_PHYS_BITS] = { "phys-bits", CPU_PROPERTY_NUMBER, "of physical addresses, 32 to 52", 32,
+			    52 },
 	[CPU_HOST_PHYS_BITS] = { "host-phys-bits", CPU_PROPERTY_BOOL, "as many as the host has" },
-	[CPU_LEVEL] = { "level", CPU_PROPERTY_NUMBER, "highest basic leaf" },
-	[CPU_XLEVEL] = { "xlevel", CPU_PROPERTY_NUMBER, "highest extended leaf" },
-	[CPU_TSC_FREQUENCY] = { "tsc-frequency", CPU_PROPERTY_NUMBER, "in Hz" },
+	[CPU_LEVEL] = { "level", CPU_PROPERTY_NUMBER, "highest basic leaf", 1, 0xff },
+	[CPU_XLEVEL] = { "xlevel", CPU_PROPERTY_NUMBER, "highest extended leaf", 0x80000000,
+			 0x800000ff },
+	/* KVM takes kHz in 32 bits. */
+	[CPU_TSC_FREQUENCY] = { "tsc-frequency", CPU_PROPERTY_NUMBER, "in Hz", 1000000,
+				UINT32_MAX * 1000ULL },
 	[CPU_PMU] = { "pmu", CPU_PROPERTY_BOOL, "performance counters" },
 	[CPU_KVM] = { "kvm", CPU_PROPERTY_BOOL, "KVM's own leaves and features" },
 	[CPU_VMWARE_CPUID_FREQ] = { "vmware-cpuid-freq", CPU_PROPERTY_BOOL,
@@ -108,18 +112,10 @@ static int check_text(const char *value, size_t min, size_t max, struct error *e
 static int set_number(struct cpu_config *config, enum cpu_property_id id, const char *value,
 		      struct error *err)
 {
-	static const struct {
-		uint64_t min, max;
-	} range[CPU_PROPERTY_COUNT] = {
-		[CPU_FAMILY] = { 0, 0xf + 0xff }, [CPU_MODEL_NUMBER] = { 0, 255 },
-		[CPU_STEPPING] = { 0, 15 }, [CPU_PHYS_BITS] = { 32, 52 },
-		[CPU_LEVEL] = { 1, 0xff }, [CPU_XLEVEL] = { 0x80000000, 0x800000ff },
-		/* KVM takes kHz in 32 bits. */
-		[CPU_TSC_FREQUENCY] = { 1000000, UINT32_MAX * 1000ULL },
-	};
+	const struct cpu_property *property = &cpu_properties[id];
 	uint64_t number = 0;
 
-	if (parse_number(value, id == CPU_TSC_FREQUENCY, range[id].min, range[id].max, &number,
+	if (parse_number(value, id == CPU_TSC_FREQUENCY, property->min, property->max, &number,
 			 err) < 0)
 		return -1;
 	switch (id) {

@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "vmm/cpuid.h"
+#include "vmm/cpu_features.h"
 #include "vmm/log.h"
-
-#define LEAF7_EDX_ARCH_CAPABILITIES (1U << 29)
 
 /* KVM_GET_MSRS takes fewer than this at once (MAX_IO_MSRS in arch/x86/kvm/x86.c). */
 #define MSRS_MAX 255
@@ -122,13 +120,19 @@ static int apply(struct vcpu_state *s, uint32_t index, uint64_t value, struct er
 	return 0;
 }
 
-int feature_msrs_apply(struct vcpu_state *s, const struct kvm_cpuid2 *table,
-		       const struct feature_msrs *host, bool host_microcode, struct error *err)
+int feature_msrs_apply(struct vcpu_state *s, const struct feature_msrs *host, bool host_microcode,
+		       struct error *err)
 {
-	const struct kvm_cpuid_entry2 *leaf7 = cpuid_find(table, 7, 0);
-	bool arch_capabilities = leaf7 && leaf7->edx & LEAF7_EDX_ARCH_CAPABILITIES;
+	/* As KVM has it, which may have changed what it was given. */
+	const struct kvm_cpuid2 *table = vcpu_state_cpuid(s, err);
+	struct cpu_features features;
+	bool arch_capabilities;
 	uint64_t value;
 
+	if (!table)
+		return -1;
+	cpu_features_of_table(&features, table);
+	arch_capabilities = cpu_features_has(&features, CPU_ARCH_CAPABILITIES);
 	if (feature_msrs_find(host, MSR_IA32_ARCH_CAPABILITIES, &value) &&
 	    apply(s, MSR_IA32_ARCH_CAPABILITIES, arch_capabilities ? value : 0, err) < 0)
 		return -1;

@@ -38,16 +38,16 @@ const struct feature_msrs *kvm_feature_msrs(struct kvm *kvm, struct error *err);
 bool feature_msrs_find(const struct feature_msrs *msrs, uint32_t index, uint64_t *value);
 
 /*
- * Gives a vCPU that is new, and has its CPUID in the kernel already, the MSRs that belong to that
- * table, where the kernel has not given it these values by itself, by edits and
+ * Gives a vCPU that is new, and has its CPUID in the kernel already, the MSRs that belong to
+ * it, where the kernel has not given it these values by itself, by edits and
  * vcpu_state_after_init():
- *   - IA32_ARCH_CAPABILITIES: what KVM supports, or 0 if the table has no arch-capabilities;
+ *   - IA32_ARCH_CAPABILITIES: what KVM supports, or 0 if the vCPU has no arch-capabilities;
  *   - MSR_PLATFORM_INFO: what KVM supports;
  *   - IA32_UCODE_REV: the host's, if `host_microcode`, for guests that are told of the host's
  *     processor; the others keep the revision that KVM makes up.
  * There are kernels that refuse a value which they say they support: the vCPU keeps what it had.
  */
-int feature_msrs_apply(struct vcpu_state *s, const struct kvm_cpuid2 *table,
-		       const struct feature_msrs *host, bool host_microcode, struct error *err);
+int feature_msrs_apply(struct vcpu_state *s, const struct feature_msrs *host, bool host_microcode,
+		       struct error *err);
 
 #endif

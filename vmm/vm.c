@@ -164,7 +164,7 @@ static int init_vcpus(struct vm *vm, struct error *err)
 		if (rc == 0)
 			rc = vm_cpu_compare(vm, i, cpuid, &told, err);
 		if (rc == 0)
-			rc = vm_cpu_init_msrs(vm, i, cpuid, err);
+			rc = vm_cpu_init_msrs(vm, i, err);
 	}
 	free(cpuid);
 	return rc;

@@ -98,11 +98,10 @@ int vm_cpu_compare(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *se
 	return 0;
 }
 
-int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *cpuid,
-		     struct error *err)
+int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, struct error *err)
 {
 	const struct feature_msrs *host = kvm_feature_msrs(vm->kvm, err);
 
-	return host ? feature_msrs_apply(&vm->vcpu[vcpu].state, cpuid, host,
+	return host ? feature_msrs_apply(&vm->vcpu[vcpu].state, host,
 					 vm->cpu.config.model->kind != CPU_MODEL_BASELINE, err) : -1;
 }

@@ -26,8 +26,7 @@ int vm_cpu_edit_tsc(struct vm *vm, uint32_t *khz, struct error *err);
 int vm_cpu_compare(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *set,
 		   struct cpuid_changes *told, struct error *err);
 /* A new vCPU that has its table gets the MSRs that belong to it: feature_msrs.h. */
-int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *cpuid,
-		     struct error *err);
+int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, struct error *err);
 
 /* clone.c */
 

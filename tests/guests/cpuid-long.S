@@ -15,9 +15,13 @@
 main:	xor	%ebx, %ebx
 	jmp	report
 ap_main:
-1:	pause
-	cmp	turn, %ebx
-	jne	1b
+	call	lapic_timer_start
+1:	cmp	turn, %ebx
+	je	report
+	sti
+	hlt
+	cli
+	jmp	1b
 report:	print	"cpu "
 	mov	$LAPIC_ID, %eax
 	mov	(%rax), %eax

@@ -129,13 +129,13 @@ class Microvm(Guest):
 class LinuxTest(vmond.LiveTest):
     """Tests of one machine, which goes on from one to the next."""
 
-    kernel, image, options = "cloud", "vmlinuz", {}
+    kernel, image, options, more = "cloud", "vmlinuz", {}, ()
 
     @classmethod
     def setUpClass(cls):
         if not FILES:
             raise unittest.SkipTest("FILES is not set: run tests/lab/run.py")
-        cls.machine = Linux(cls.kernel, cls.image, **cls.options)
+        cls.machine = Linux(cls.kernel, cls.image, *cls.more, **cls.options)
         cls.addClassCleanup(cls.machine.close, check=True)
 
     def assert_ends(self, how):

@@ -119,34 +119,32 @@ void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index)
 	pthread_mutex_unlock(&fake->lock);
 }
 
-void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed)
+/* Adds it or changes it; returns where it is. */
+static unsigned int put_msr(struct fake_msr *msrs, unsigned int *nr, uint32_t index, uint64_t value)
 {
 	unsigned int i = 0;
 
-	pthread_mutex_lock(&fake->lock);
-	while (i < fake->nr_msrs && fake->msr[i].index != index)
+	while (i < *nr && msrs[i].index != index)
 		i++;
 	if (i == FAKE_MAX_MSRS)
 		abort();
-	if (i == fake->nr_msrs)
-		fake->nr_msrs++;
-	fake->msr[i] = (struct fake_msr) { index, value };
-	fake->listed[i] = listed;
+	if (i == *nr)
+		++*nr;
+	msrs[i] = (struct fake_msr) { index, value };
+	return i;
+}
+
+void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->listed[put_msr(fake->msr, &fake->nr_msrs, index, value)] = listed;
 	pthread_mutex_unlock(&fake->lock);
 }
 
 void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t value)
 {
-	unsigned int i = 0;
-
 	pthread_mutex_lock(&fake->lock);
-	while (i < fake->nr_feature_msrs && fake->feature_msr[i].index != index)
-		i++;
-	if (i == FAKE_MAX_MSRS)
-		abort();
-	if (i == fake->nr_feature_msrs)
-		fake->nr_feature_msrs++;
-	fake->feature_msr[i] = (struct fake_msr) { index, value };
+	put_msr(fake->feature_msr, &fake->nr_feature_msrs, index, value);
 	pthread_mutex_unlock(&fake->lock);
 }
 

@@ -29,6 +29,7 @@ Suite *hmp_paging_suite(void);
 Suite *hmp_suite(void);
 Suite *memsave_suite(void);
 Suite *feature_msrs_suite(void);
+Suite *qmp_cpu_suite(void);
 Suite *fake_kvm_suite(void);
 Suite *vcpu_state_suite(void);
 Suite *vcpu_state_kernel_suite(void);
