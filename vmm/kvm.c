@@ -256,6 +256,9 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->triple_fault_event = check(kvm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
 	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
+	caps->xen_hvm = check(kvm, KVM_CAP_XEN_HVM);
+	caps->user_space_msr = check(kvm, KVM_CAP_X86_USER_SPACE_MSR);
+	caps->msr_filter = check(kvm, KVM_CAP_X86_MSR_FILTER);
 	caps->mce_banks = check(kvm, KVM_CAP_MCE);
 	if (caps->mce_banks > 10)
 		caps->mce_banks = 10;

@@ -179,6 +179,7 @@ static void add(struct msr_table *table, uint32_t index)
 	if (lives_elsewhere(index) || msr_table_find(table, index) >= 0)
 		return;
 	msr->index = index;
+	msr->excluded = false;
 	if (rule) {
 		msr->level = rule->level;
 		msr->group = rule->group;
@@ -255,4 +256,12 @@ int msr_table_find(const struct msr_table *table, uint32_t index)
 		if (table->msr[i].index == index)
 			return (int)i;
 	return -1;
+}
+
+void msr_table_exclude(struct msr_table *table, uint32_t index)
+{
+	int position = msr_table_find(table, index);
+
+	if (position >= 0)
+		table->msr[position].excluded = true;
 }

@@ -289,7 +289,7 @@ int vcpu_state_msr(struct vcpu_state *s, unsigned int position, uint64_t *value,
 {
 	if (fetch(s, SUBSTATE_MSRS, err) < 0)
 		return -1;
-	if (s->msr_absent[position])
+	if (s->msr_absent[position] || s->msr_table->msr[position].excluded)
 		return error_set(err, ENOENT, "vCPU %d has no MSR 0x%x", s->index,
 				 s->msr_table->msr[position].index);
 	*value = s->msr_value[position];

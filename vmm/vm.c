@@ -135,6 +135,31 @@ static int create_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static int create_xen(struct vm *vm, struct error *err)
+{
+	if (!vm->config.xen)
+		return 0;
+	vm->xen = xen_hvm_new(vm->kvm, vm->config.xen, err);
+	if (!vm->xen)
+		return error_prefix(err, "Xen PV-on-HVM");
+	/* What comes in brings along where it is in CPUID, and which pages have been written. */
+	if (vm->config.incoming)
+		return 0;
+	return xen_hvm_enable(vm->xen, &vm->handle, vm->msr_table, err);
+}
+
+/* Behind all else that is in the table, for its place depends on that. */
+static int add_xen_cpuid(struct vm *vm, struct kvm_cpuid2 **cpuid, struct error *err)
+{
+	int khz = 0;
+
+	if (!vm->xen)
+		return 0;
+	if (vm->kvm->caps.get_tsc_khz)
+		khz = kvm_call(&vm->vcpu[0].kvm, KVM_REQ_GET_TSC_KHZ, NULL, err);
+	return khz < 0 ? -1 : xen_hvm_add_cpuid(vm->xen, cpuid, (uint32_t)khz, err);
+}
+
 /*
  * The state in which the machine starts.  Of a fresh vCPU the kernel has already reset everything,
  * so all that is edited is what differs: CPUID, and the boot processor's entry into the image.
@@ -148,12 +173,14 @@ static int init_vcpus(struct vm *vm, struct error *err)
 	if (vm->config.incoming)
 		return 0;
 	cpuid = cpuid_new(vm->kvm, vm->nr_vcpus, err);
-	rc = cpuid ? 0 : -1;
+	rc = cpuid ? add_xen_cpuid(vm, &cpuid, err) : -1;
 
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++) {
 		struct vcpu_state *state = &vm->vcpu[i].state;
 
 		cpuid_set_apic_id(cpuid, i);
+		if (vm->xen)
+			xen_hvm_set_vcpu_id(vm->xen, cpuid, i);
 		rc = vcpu_state_cpuid_edit(state, cpuid, err);
 		if (rc == 0 && i == 0)
 			rc = vm_boot(vm, err);
@@ -203,7 +230,7 @@ static int build(struct vm *vm, struct error *err)
 	vm->msr_table = msr_table_new(vm->kvm, err);
 	if (!vm->msr_table)
 		return -1;
-	if (create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
+	if (create_xen(vm, err) < 0 || create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
 		return -1;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vcpu_start(&vm->vcpu[i], err) < 0)
@@ -258,6 +285,8 @@ void vm_destroy(struct vm *vm)
 	if (vm->handle.fd >= 0)
 		kvm_handle_close(&vm->handle);
 	memory_destroy(&vm->memory);
+	/* Not before the VM, whose kernel may read its blobs. */
+	xen_hvm_free(vm->xen);
 	free(vm->msr_table);
 	boot_close(vm->boot);
 	free(vm);

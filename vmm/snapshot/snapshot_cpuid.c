@@ -145,6 +145,14 @@ static void add_bits(struct missing *m, uint32_t leaf, uint32_t subleaf, enum re
 	}
 }
 
+/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there, and such. */
+static bool has_kvm_leaves(const struct kvm_cpuid2 *table)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 0x40000000, 0);
+
+	return e && e->ebx == 0x4b4d564b && e->ecx == 0x564b4d56 && e->edx == 0x4d;
+}
+
 /* `own`: the table of a vCPU of this host, NULL where it is not asked. */
 static void compare_words(struct missing *m, const struct kvm *kvm, const struct kvm_cpuid2 *own,
 			  const struct kvm_cpuid2 *table)
@@ -156,7 +164,7 @@ static void compare_words(struct missing *m, const struct kvm *kvm, const struct
 		const struct kvm_cpuid_entry2 *host;
 		uint32_t have;
 
-		if (!guest)
+		if (!guest || (leaf == 0x40000001 && !has_kvm_leaves(table)))
 			continue;
 		host = cpuid_find(kvm->supported_cpuid, leaf, subleaf);
 		have = feature_words[i].not_here | (host ? word(host, reg) : 0);
