@@ -42,7 +42,7 @@ const struct option_spec option_specs[] = {
 	  "start with state that this processor is short of",
 	  FIELD(allow_missing_features), NULL },
 	{ "xen-hvm", OPTION_STRING,
-	  "blob32=FILE,blob64=FILE[,msr=INDEX][,version=MAJOR.MINOR][,path=kernel|user-space]",
+	  "blob32=FILE,blob64=FILE[,msr=N][,version=N.N][,path=PATH]",
 	  "for Xen PV-on-HVM guests: their hypercall pages",
 	  FIELD(xen_hvm), option_check_xen_hvm },
 	{ "no-shutdown", OPTION_FLAG, NULL, "keep the machine when its guest shuts down",

@@ -179,7 +179,6 @@ static void add(struct msr_table *table, uint32_t index)
 	if (lives_elsewhere(index) || msr_table_find(table, index) >= 0)
 		return;
 	msr->index = index;
-	msr->excluded = false;
 	if (rule) {
 		msr->level = rule->level;
 		msr->group = rule->group;
@@ -227,6 +226,7 @@ struct msr_table *msr_table_new(const struct kvm *kvm, struct error *err)
 		return NULL;
 	}
 	table->count = 0;
+	table->excluded = 0;
 
 	for (uint32_t i = 0; i < list->nmsrs; i++) {
 		uint32_t index = list->indices[i];
@@ -260,8 +260,5 @@ int msr_table_find(const struct msr_table *table, uint32_t index)
 
 void msr_table_exclude(struct msr_table *table, uint32_t index)
 {
-	int position = msr_table_find(table, index);
-
-	if (position >= 0)
-		table->msr[position].excluded = true;
+	table->excluded = index;
 }

@@ -27,7 +27,6 @@ struct msr_info {
 	uint8_t level;          /* enum vcpu_level: the lowest that writes it */
 	uint8_t group;          /* enum msr_group */
 	bool resets;            /* a system reset sets it to reset_value; else reset leaves it alone */
-	bool excluded;          /* see msr_table_exclude() */
 	uint64_t reset_value;
 };
 
@@ -38,6 +37,7 @@ struct msr_info {
  */
 struct msr_table {
 	unsigned int count;
+	uint32_t excluded;              /* index, see msr_table_exclude(); 0: none */
 	struct msr_info msr[];
 };
 
@@ -49,8 +49,8 @@ int msr_table_find(const struct msr_table *table, uint32_t index);
 
 /*
  * From here on vCPUs do not have that MSR, as far as their state is concerned: it is neither shown
- * nor saved nor set.  For one whose being set does something.  Owner's thread, before any vCPU has
- * run.
+ * nor saved nor set.  For the one (not 0) whose being set does something.  Owner's thread, before
+ * any vCPU has run.
  */
 void msr_table_exclude(struct msr_table *table, uint32_t index);
 
