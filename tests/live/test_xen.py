@@ -171,6 +171,24 @@ class Xen(vmond.LiveTest):
             self.assertEqual((sync["sets-since-stop"], sync["vm-sets-since-stop"]), (0, 0))
             self.again(m, "x", 0x64, 0)
 
+    def test_xen_stops_between(self):
+        """A machine that is stopped and looked at as often as one likes misses no write."""
+        writes = 100
+        for path in self.available():
+            option = self.option(more=f",path={path}")
+            with self.subTest(path), \
+                    vmond.Machine(GUESTS["long"], "--xen-hvm", option, typed=True) as m:
+                m.serial.wait("^done$")
+                m.type("w" * writes)
+                while m.serial.text().count("again") < writes:
+                    m.qmp.command("stop")
+                    m.qmp.hmp("info registers -a")
+                    m.qmp.command("cont")
+                self.assertEqual(m.serial.text().count("write ok\n"), writes)
+                if path == "user-space":
+                    self.assertEqual(m.qmp.command("query-xen")["written"][0]["count"], writes + 1)
+                self.assertEqual(m.stderr(), "")
+
     def test_xen_one_blob(self):
         """Without a blob for its mode a guest can have no page at all."""
         self.option()

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -424,6 +427,50 @@ START_TEST(a_reset_forgets_the_pages)
 }
 END_TEST
 
+static sem_t exited;
+
+/* KVM_RUN has returned for the first time, and the vCPU is told to park before it looks at that. */
+static void wait_for_the_kick(void *opaque, struct fake_vcpu *vcpu)
+{
+	static _Atomic bool been_here;
+
+	(void)opaque;
+	(void)vcpu;
+	if (atomic_exchange(&been_here, true))
+		return;
+	sem_post(&exited);
+	while (!atomic_load(&machine.vm->nr_awaited))
+		sched_yield();
+}
+
+/* A write under way is finished: nothing is left of it when the machine has stopped. */
+START_TEST(a_stop_finishes_a_write)
+{
+	const struct fake_vcpu *vcpu;
+	struct fake_step step;
+	uint64_t rip;
+
+	xen_host(XEN_HVM_PATH_USER_SPACE);
+	machine_start(1);
+	sem_init(&exited, 0, 0);
+	fake_kvm_windows(machine.fake, NULL, wait_for_the_kick, NULL);
+	vcpu = machine_model(0);
+	rip = vcpu->regs.rip;
+	step = xen_wrmsr(true, _i ? 0x5fff : 0x5001);
+	fake_vcpu_script(machine_model(0), &step, 1);
+	machine_cont();
+	sem_wait(&exited);
+	vm_stop(machine.vm);
+	ck_assert(!vcpu->io.pending);
+	ck_assert_uint_eq(vcpu->msr_faults, _i);
+	ck_assert_uint_eq(vcpu->regs.rip, rip + (_i ? 0 : 2));
+	ck_assert(xen_page_is(machine.vm, 0x5000, true, 1) == !_i);
+	ck_assert_ptr_null(machine_look());
+	sem_destroy(&exited);
+	xen_end();
+}
+END_TEST
+
 /* Only the vCPU's own thread asks, for this, and a parked vCPU has it behind it. */
 START_TEST(each_vcpu_has_its_own_mode)
 {
@@ -578,6 +625,7 @@ Suite *xen_hvm_suite(void)
 	tcase_add_test(writing, the_list_has_an_end);
 	tcase_add_test(writing, the_kernel_does_not_tell);
 	tcase_add_loop_test(writing, a_reset_forgets_the_pages, 0, 2);
+	tcase_add_loop_test(writing, a_stop_finishes_a_write, 0, 2);
 	tcase_add_test(writing, each_vcpu_has_its_own_mode);
 	suite_add_tcase(suite, writing);
 	tcase_add_loop_test(cpuid, the_leaves_go_where_there_is_room, 0, 5);
