@@ -84,8 +84,7 @@ static void check_loaded(struct vm *vm, enum xen_hvm_path path, bool all_seen, b
 		const struct xen_hvm_blob *blob = &vm->xen->blob[i];
 
 		ck_assert_uint_eq(blob->pages, i ? XEN_PAGES_64 : XEN_PAGES_32);
-		for (size_t j = 0; j < blob->pages * PAGE; j++)
-			ck_assert_uint_eq(blob->data[j], xen_blob_byte(i, j));
+		ck_assert(xen_is_of_blob(blob->data, i, 0, blob->pages * PAGE));
 		ck_assert((blob->file != NULL) == option);
 	}
 	if (!all_seen) {

@@ -21,7 +21,7 @@ void xen_write_blob(bool long_mode, size_t len)
 
 	ck_assert_ptr_nonnull(file);
 	for (size_t i = 0; i < len; i++)
-		ck_assert_int_ne(fputc(xen_blob_byte(long_mode, i), file), EOF);
+		putc_unlocked(xen_blob_byte(long_mode, i), file);
 	ck_assert_int_eq(fclose(file), 0);
 }
 
@@ -89,14 +89,18 @@ void xen_run(const struct fake_step *steps, unsigned int nr)
 	vm_stop(machine.vm);
 }
 
-bool xen_page_is(const struct vm *vm, uint64_t gpa, bool long_mode, unsigned int index)
+bool xen_is_of_blob(const uint8_t *bytes, bool long_mode, size_t offset, size_t len)
 {
-	const uint8_t *page = memory_at(&vm->memory, gpa, PAGE);
 	size_t i = 0;
 
-	while (i < PAGE && page[i] == xen_blob_byte(long_mode, index * PAGE + i))
+	while (i < len && bytes[i] == xen_blob_byte(long_mode, offset + i))
 		i++;
-	return i == PAGE;
+	return i == len;
+}
+
+bool xen_page_is(const struct vm *vm, uint64_t gpa, bool long_mode, unsigned int index)
+{
+	return xen_is_of_blob(memory_at(&vm->memory, gpa, PAGE), long_mode, index * PAGE, PAGE);
 }
 
 struct xen_hvm_written *xen_written(struct vm *vm)

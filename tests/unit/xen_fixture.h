@@ -32,6 +32,7 @@ void xen_host_can(enum xen_hvm_path path);
 /* Gives a blob `len` bytes; what is at an offset follows from both. */
 void xen_write_blob(bool long_mode, size_t len);
 uint8_t xen_blob_byte(bool long_mode, size_t offset);
+bool xen_is_of_blob(const uint8_t *bytes, bool long_mode, size_t offset, size_t len);
 
 /* The guest writes the MSR, with paging for long mode or not. */
 struct fake_step xen_wrmsr(bool long_mode, uint64_t value);
