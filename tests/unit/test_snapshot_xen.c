@@ -137,6 +137,7 @@ START_TEST(a_machine_that_waits)
 {
 	saved_on(XEN_HVM_PATH_ANY);
 	load_on(XEN_HVM_PATH_ANY);
+	machine.config.xen = &xen.config;
 	machine_start(1);
 	ck_assert_uint_eq(fake_kvm_count_request(machine.fake, 0, FAKE_ANY, KVM_XEN_HVM_CONFIG), 0);
 	load_into(machine.vm, &first);

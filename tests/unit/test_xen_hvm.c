@@ -307,26 +307,38 @@ static void check_rest_of_ram(const uint64_t *changed)
 	free(ram_before);
 }
 
+static void page_without_long_mode(struct fake_vcpu *v, void *opaque)
+{
+	(void)opaque;
+	v->sregs.efer = 0;
+	v->sregs.cr0 |= 0x80000001;
+}
+
 START_TEST(pages_of_both_blobs)
 {
 	const struct fake_step other = { .action = FAKE_WRMSR, .address = 0x174, .data = 0x1234,
 					 .advance = 2 };
+	struct fake_step paging;
 	uint64_t rip;
 
 	xen_host(_i ? XEN_HVM_PATH_KERNEL : XEN_HVM_PATH_USER_SPACE);
 	machine_start(1);
+	paging = xen_wrmsr(false, 0x6001);
+	paging.before = page_without_long_mode;
 	remember_ram();
 	rip = machine_model(0)->regs.rip;
 	RUN(xen_wrmsr(false, 0x1000), xen_wrmsr(false, 0x2002), xen_wrmsr(true, 0x3000),
-	    xen_wrmsr(true, 0x1ff001), other, xen_wrmsr(false, 0x4001), xen_wrmsr(true, 0x4000));
+	    xen_wrmsr(true, 0x1ff001), other, paging, xen_wrmsr(false, 0x4001),
+	    xen_wrmsr(true, 0x4000));
 	ck_assert(xen_page_is(machine.vm, 0x1000, false, 0));
 	ck_assert(xen_page_is(machine.vm, 0x2000, false, 2));
 	ck_assert(xen_page_is(machine.vm, 0x3000, true, 0));
 	ck_assert(xen_page_is(machine.vm, 0x1ff000, true, 1));
 	ck_assert(xen_page_is(machine.vm, 0x4000, true, 0));
-	check_rest_of_ram((const uint64_t[]){ 0x1000, 0x2000, 0x3000, 0x4000, 0x1ff000, 0 });
+	ck_assert(xen_page_is(machine.vm, 0x6000, false, 1));
+	check_rest_of_ram((const uint64_t[]){ 0x1000, 0x2000, 0x3000, 0x4000, 0x6000, 0x1ff000, 0 });
 	ck_assert_uint_eq(machine_model(0)->msr_faults, 0);
-	ck_assert_uint_eq(machine_model(0)->regs.rip, rip + 14);
+	ck_assert_uint_eq(machine_model(0)->regs.rip, rip + 16);
 	ck_assert_uint_eq(fake_vcpu_msr(machine_model(0), 0x174)->value, 0x1234);
 	xen_end();
 }
