@@ -37,6 +37,8 @@ static const struct hmp_command info_commands[] = {
 	{ "vcpu-sync", {}, "", "show what of the vCPUs' state was read from KVM, what is to be "
 	  "written back, and how often either has happened", hmp_info_vcpu_sync, NULL },
 	{ "version", {}, "", "show the version", hmp_info_version, NULL },
+	{ "xen", {}, "", "show Xen's hypercall pages: the blobs, and where pages were written",
+	  hmp_info_xen, NULL },
 	{ 0 }
 };
 

@@ -134,4 +134,7 @@ void hmp_info_migrate_parameters(struct hmp *hmp, const struct hmp_args *args);
 /* hmp_mtree.c */
 void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);
 
+/* hmp_xen.c */
+void hmp_info_xen(struct hmp *hmp, const struct hmp_args *args);
+
 #endif

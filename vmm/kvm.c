@@ -260,6 +260,9 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
 	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
 	caps->msr_features = check(kvm, KVM_CAP_GET_MSR_FEATURES);
+	caps->xen_hvm = check(kvm, KVM_CAP_XEN_HVM);
+	caps->user_space_msr = check(kvm, KVM_CAP_X86_USER_SPACE_MSR);
+	caps->msr_filter = check(kvm, KVM_CAP_X86_MSR_FILTER);
 	caps->mce_banks = check(kvm, KVM_CAP_MCE);
 	if (caps->mce_banks > 10)
 		caps->mce_banks = 10;

@@ -61,6 +61,7 @@ enum kvm_request_class {
 	X(CREATE_IRQCHIP, OTHER) X(CREATE_PIT2, OTHER) X(SET_USER_MEMORY_REGION, OTHER) \
 	X(SET_BOOT_CPU_ID, OTHER) X(CREATE_VCPU, OTHER) X(IRQ_LINE, OTHER) X(NMI, OTHER) \
 	X(X86_SETUP_MCE, OTHER) X(SET_SIGNAL_MASK, OTHER) \
+	X(XEN_HVM_CONFIG, OTHER) X(X86_SET_MSR_FILTER, OTHER) \
 	X(GET_CLOCK, GET) X(SET_CLOCK, POLICY) X(GET_PIT2, GET) X(SET_PIT2, POLICY) \
 	X(GET_IRQCHIP, GET) X(SET_IRQCHIP, SET) X(KVMCLOCK_CTRL, POLICY) \
 	X(RUN, RUN) \
@@ -98,6 +99,8 @@ struct kvm_caps {
 	bool set_guest_debug, exception_payload, triple_fault_event, tsc_deadline_timer;
 	bool vcpu_attributes;           /* KVM_VCPU_TSC_OFFSET among them */
 	bool msr_features;              /* KVM_GET_MSRS on the system descriptor too */
+	unsigned int xen_hvm;           /* mask of KVM_XEN_HVM_CONFIG_*, 0 without Xen */
+	bool user_space_msr, msr_filter;
 	unsigned int mce_banks;         /* banks a vCPU gets: 10 as real processors have, 0 without MCE */
 };
 

@@ -246,6 +246,7 @@ struct msr_table *msr_table_new(const struct kvm *kvm, struct error *err)
 		return NULL;
 	}
 	table->count = 0;
+	table->excluded = 0;
 
 	for (uint32_t i = 0; i < list->nmsrs; i++) {
 		uint32_t index = list->indices[i];
@@ -275,4 +276,9 @@ int msr_table_find(const struct msr_table *table, uint32_t index)
 		if (table->msr[i].index == index)
 			return (int)i;
 	return -1;
+}
+
+void msr_table_exclude(struct msr_table *table, uint32_t index)
+{
+	table->excluded = index;
 }

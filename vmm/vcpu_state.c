@@ -287,11 +287,12 @@ int vcpu_state_fpu(struct vcpu_state *s, struct kvm_fpu *fpu, struct error *err)
 
 int vcpu_state_msr(struct vcpu_state *s, unsigned int position, uint64_t *value, struct error *err)
 {
+	uint32_t index = s->msr_table->msr[position].index;
+
 	if (fetch(s, SUBSTATE_MSRS, err) < 0)
 		return -1;
-	if (s->msr_absent[position])
-		return error_set(err, ENOENT, "vCPU %d has no MSR 0x%x", s->index,
-				 s->msr_table->msr[position].index);
+	if (s->msr_absent[position] || index == s->msr_table->excluded)
+		return error_set(err, ENOENT, "vCPU %d has no MSR 0x%x", s->index, index);
 	*value = s->msr_value[position];
 	return 0;
 }

@@ -133,6 +133,30 @@ static int create_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static int create_xen(struct vm *vm, struct error *err)
+{
+	if (!vm->config.xen)
+		return 0;
+	vm->xen = xen_hvm_new(vm->kvm, vm->config.xen, err);
+	if (!vm->xen)
+		return error_prefix(err, "Xen PV-on-HVM");
+	/* What comes in brings along where it is in CPUID, and which pages have been written. */
+	if (vm->config.incoming)
+		return 0;
+	return xen_hvm_enable(vm->xen, &vm->handle, vm->msr_table, err);
+}
+
+/* Behind all else that is in the table, for its place depends on that.  `khz`: as cpuid_new() got it. */
+static int add_xen_cpuid(struct vm *vm, struct kvm_cpuid2 **cpuid, uint32_t khz,
+			 struct error *err)
+{
+	if (!vm->xen)
+		return 0;
+	if (!khz && vm_tsc_khz(vm, &khz, err) < 0)
+		return -1;
+	return xen_hvm_add_cpuid(vm->xen, cpuid, khz, err);
+}
+
 /*
  * The state in which the machine starts.  Of a fresh vCPU the kernel has already reset everything,
  * so all that is edited is what differs: CPUID, and the boot processor's entry into the image.
@@ -150,12 +174,14 @@ static int init_vcpus(struct vm *vm, struct error *err)
 	if (vm_cpu_resolve(vm, err) < 0 || vm_cpu_edit_tsc(vm, &tsc_khz, err) < 0)
 		return -1;
 	cpuid = cpuid_new(vm->kvm, &vm->cpu, &vm->topology, tsc_khz, err);
-	rc = cpuid ? 0 : -1;
+	rc = cpuid ? add_xen_cpuid(vm, &cpuid, tsc_khz, err) : -1;
 
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++) {
 		struct vcpu_state *state = &vm->vcpu[i].state;
 
 		cpuid_set_vcpu(cpuid, &vm->cpu, &vm->topology, i);
+		if (vm->xen)
+			xen_hvm_set_vcpu_id(vm->xen, cpuid, i);
 		rc = vcpu_state_cpuid_edit(state, cpuid, err);
 		if (rc == 0 && i == 0)
 			rc = vm_boot(vm, err);
@@ -228,7 +254,7 @@ static int build(struct vm *vm, struct error *err)
 	vm->msr_table = msr_table_new(vm->kvm, err);
 	if (!vm->msr_table)
 		return -1;
-	if (create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
+	if (create_xen(vm, err) < 0 || create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
 		return -1;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vcpu_start(&vm->vcpu[i], err) < 0)
@@ -284,6 +310,8 @@ void vm_destroy(struct vm *vm)
 	if (vm->handle.fd >= 0)
 		kvm_handle_close(&vm->handle);
 	memory_destroy(&vm->memory);
+	/* Not before the VM, whose kernel may read its blobs. */
+	xen_hvm_free(vm->xen);
 	free(vm->msr_table);
 	boot_close(vm->boot);
 	free(vm);

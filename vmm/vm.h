@@ -15,6 +15,7 @@
 #include "vmm/migration.h"
 #include "vmm/runstate.h"
 #include "vmm/vcpu.h"
+#include "vmm/xen_hvm.h"
 
 /*
  * One virtual machine.
@@ -109,6 +110,7 @@ struct vm_config {
 	bool incoming;
 	/* Whose RAM is mapped; NULL once it is, or where there is none (clone.h). */
 	struct clone *clone;
+	const struct xen_hvm_config *xen;       /* NULL: none; it and its strings must stay */
 	bool incoming_defer;            /* it is not known yet from where; one that fails may be followed */
 	bool start_running;             /* what has come runs, if it ran where it was saved */
 	bool force_cpuid;               /* features the guest saw and this host lacks: only a warning */
@@ -150,6 +152,7 @@ struct vm {
 	struct vm_devices *devices;
 	struct boot *boot;
 	struct msr_table *msr_table;
+	struct xen_hvm *xen;            /* NULL: none; of incoming state it comes with that */
 	struct vm_pristine pristine;
 	struct cpu_topology topology;
 	struct cpu cpu;                 /* what vCPUs show; all 0 where the state came from elsewhere */

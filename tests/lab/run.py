@@ -41,7 +41,7 @@ PARTS = {"boots": lambda test: ".Boots." in test.id(),
          "others": lambda test: ".Boots." not in test.id(),
          "all": lambda test: True}
 LIVE = ["test_real_mode", "test_multiboot", "test_pvh", "test_long_mode", "test_memory_map",
-        "test_what_is_seen"]
+        "test_what_is_seen", "test_xen_guests", "test_xen_clone", "test_xen_vcpus"]
 
 
 COUNTS = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")

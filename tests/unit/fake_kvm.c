@@ -37,6 +37,8 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	ON_INT(VM, SET_BOOT_CPU_ID, KVM_CAP_SET_BOOT_CPU_ID, fake_set_boot_cpu_id),
 	ON_INT(VM, CREATE_VCPU, NONE, fake_create_vcpu),
 	ON(VM, IRQ_LINE, KVM_CAP_IRQCHIP, fake_irq_line),
+	ON(VM, XEN_HVM_CONFIG, KVM_CAP_XEN_HVM, fake_xen_hvm_config),
+	ON(VM, X86_SET_MSR_FILTER, KVM_CAP_X86_MSR_FILTER, fake_set_msr_filter),
 	ON(VM, GET_CLOCK, KVM_CAP_ADJUST_CLOCK, fake_get_clock),
 	ON(VM, SET_CLOCK, KVM_CAP_ADJUST_CLOCK, fake_set_clock),
 	ON(VM, GET_PIT2, KVM_CAP_PIT_STATE2, fake_get_pit2),
@@ -144,14 +146,24 @@ static enum kvm_request find_request(unsigned long number)
 	return i;
 }
 
+/*
+ * Whether a read may come between an exit and its completion: sregs, of an instruction that changes
+ * none of them.
+ */
+static bool may_read(const struct fake_vcpu *v, unsigned long request)
+{
+	return v->io.step.action == FAKE_WRMSR && request == KVM_GET_SREGS;
+}
+
 /* I/O is completed by the next KVM_RUN; until then, state is that of half an instruction. */
-static void judge(struct fake_kvm *fake, const struct fake_call *call)
+static void judge(struct fake_kvm *fake, const struct fake_vcpu *v,
+		  const struct fake_call *call)
 {
 	if (call->kind != FAKE_FD_VCPU)
 		return;
 	if (call->running && call->request != KVM_NMI)
 		fake_violate(fake, FAKE_BUSY_VCPU);
-	if (call->io_pending && call->class == KVM_CLASS_GET)
+	if (call->io_pending && call->class == KVM_CLASS_GET && !may_read(v, call->request))
 		fake_violate(fake, FAKE_GET_BEFORE_COMPLETION);
 	if (call->io_pending && call->class == KVM_CLASS_SET)
 		fake_violate(fake, FAKE_SET_BEFORE_COMPLETION);
@@ -169,7 +181,7 @@ static int dispatch(struct fake_kvm *fake, const struct fake_object *object,
 		return -ENOTTY;
 	}
 	call = fake_record(fake, object, request, arg);
-	judge(fake, call);
+	judge(fake, object->vcpu, call);
 	rc = -fake_fault_of(fake, call->request, call->vcpu);
 	if (!rc && r->cap >= 0 && !fake->cap[r->cap]) {
 		fake_violate(fake, FAKE_MISSING_CAP);

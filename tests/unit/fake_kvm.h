@@ -141,6 +141,7 @@ enum fake_action {
 	FAKE_SPIN,              /* runs until a signal: EINTR */
 	FAKE_GO_ON,             /* what `before` does, then the next step */
 	FAKE_IN, FAKE_OUT, FAKE_MMIO_READ, FAKE_MMIO_WRITE,
+	FAKE_WRMSR, FAKE_RDMSR, /* of index `address`; `data` is written, or what was read */
 	FAKE_HLT,               /* halts in the kernel where there is an APIC, else exits */
 	FAKE_SHUTDOWN,          /* triple fault */
 	FAKE_INTERNAL_ERROR,    /* tells the instruction if it has a size: `data` */
@@ -225,6 +226,7 @@ struct fake_vcpu {
 	unsigned int ticks;             /* of the APIC timer, delivered */
 	unsigned int spurious_wakeups;  /* out of HLT, by SET_MP_STATE or SET_SREGS */
 	unsigned int clock_ctrls;       /* KVMCLOCK_CTRL with success */
+	unsigned int msr_faults;        /* #GP in answer to RDMSR or WRMSR */
 
 	/* Since the last mark or KVM_RUN. */
 	bool deadline_written;
@@ -239,6 +241,12 @@ struct fake_slot {
 
 #define FAKE_MAX_SLOTS  64
 
+/* A range of KVM_X86_SET_MSR_FILTER. */
+struct fake_msr_range {
+	uint32_t flags, base, nmsrs;
+	uint8_t *bitmap;                /* a clear bit denies */
+};
+
 struct fake_vm {
 	int index;
 	int fd;
@@ -250,6 +258,9 @@ struct fake_vm {
 	struct kvm_irqchip irqchips[KVM_NR_IRQCHIPS];
 	struct fake_slot slot[FAKE_MAX_SLOTS];
 	bool line[KVM_IOAPIC_NUM_PINS];
+	struct kvm_xen_hvm_config xen;  /* msr 0: none */
+	uint64_t user_space_msr;        /* KVM_MSR_EXIT_REASON_* */
+	struct fake_msr_range filter[KVM_MSR_FILTER_MAX_RANGES];        /* nmsrs 0: none */
 	unsigned int nr_vcpus;
 	struct fake_vcpu **vcpu;
 };
@@ -330,6 +341,7 @@ enum fake_violation {
 	FAKE_BAD_FD,                    /* a descriptor that is closed, or of another kind */
 	FAKE_UNKNOWN_REQUEST,
 	FAKE_MISSING_CAP,               /* a request whose capability the host has said it lacks */
+	FAKE_XEN_MSR_SET,               /* KVM_SET_MSRS of Xen's MSR, which writes a page */
 	FAKE_UNMAPPED_RUN,              /* KVM_RUN without a run page; an unmap of something else */
 	FAKE_VIOLATION_COUNT
 };

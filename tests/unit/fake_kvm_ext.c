@@ -261,6 +261,11 @@ int fake_set_msrs(const struct fake_object *o, void *arg)
 
 		if (!msr || fake_msr_fails(o->fake, msr->index, true))
 			return (int)i;
+		/* Until Linux 6.15 this is as if the guest had written it. */
+		if (v->vm->xen.msr && msr->index == v->vm->xen.msr) {
+			fake_violate(o->fake, FAKE_XEN_MSR_SET);
+			fake_xen_write_page(v, msrs->entries[i].data);
+		}
 		if (msr->index == MSR_IA32_TSC && v->deadline_written)
 			fake_violate(o->fake, FAKE_DEADLINE_BEFORE_TSC);
 		if (msr->index == MSR_IA32_TSC && o->fake->time_passes)

@@ -16,6 +16,7 @@
  *     fake_kvm_cpuid.c   CPUID, of the host and of vCPUs
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
+ *     fake_kvm_msr.c     ... the guest's MSRs: filters, and Xen's hypercall pages
  *
  * Everything here is called with the lock held.  Handlers return what ioctl() would on success, and
  * a negative errno otherwise.
@@ -182,6 +183,14 @@ bool fake_interrupt_requested(const struct fake_vcpu *v);
 void fake_deliver_ticks(struct fake_vcpu *v);
 fake_handler fake_get_device_attr, fake_set_device_attr;
 bool fake_same_device_attr(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_msr.c */
+bool fake_xen_write_page(struct fake_vcpu *v, uint64_t value);  /* false: #GP */
+/* RDMSR or WRMSR: 1 when the guest goes on, 0 when KVM_RUN returns; and its completion. */
+int fake_guest_msr(struct fake_vcpu *v, const struct fake_step *step);
+void fake_complete_msr(struct fake_vcpu *v);
+void fake_vm_free_filter(struct fake_vm *vm);
+fake_handler fake_xen_hvm_config, fake_set_msr_filter;
 
 /* fake_kvm_run.c */
 fake_handler fake_set_signal_mask;

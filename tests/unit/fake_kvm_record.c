@@ -237,6 +237,7 @@ const char *fake_kvm_violations(struct fake_kvm *fake)
 {
 	static const char *const texts[FAKE_VIOLATION_COUNT] = {
 		[FAKE_BUSY_VCPU] = "a request for a vCPU inside KVM_RUN",
+		[FAKE_XEN_MSR_SET] = "Xen's MSR set from outside",
 		[FAKE_GET_BEFORE_COMPLETION] = "state read while I/O was uncommitted",
 		[FAKE_SET_BEFORE_COMPLETION] = "state written while I/O was uncommitted",
 		[FAKE_MIXED_FPU] = "KVM_SET_FPU and KVM_SET_XSAVE on one vCPU",

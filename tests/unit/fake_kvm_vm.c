@@ -95,6 +95,7 @@ void fake_vm_free(struct fake_vm *vm)
 		free(v);
 	}
 	free(vm->vcpu);
+	fake_vm_free_filter(vm);
 	free(vm);
 }
 
@@ -111,6 +112,11 @@ int fake_enable_cap(const struct fake_object *o, void *arg)
 	case KVM_CAP_X2APIC_API:
 		if (o->vm->nr_vcpus || cap->args[0] & ~(uint64_t)o->fake->cap[cap->cap])
 			return -EINVAL;
+		return 0;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		if (cap->args[0] & ~UINT64_C(7))
+			return -EINVAL;
+		o->vm->user_space_msr = cap->args[0];
 		return 0;
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		o->vm->triple_fault_event = cap->args[0];

@@ -183,7 +183,7 @@ START_TEST(test_help_text)
 		ck_assert_uint_le(strlen(line), 79);
 		options += strncmp(line, "  --", 4) == 0;
 	}
-	ck_assert_uint_eq(options, 22);
+	ck_assert_uint_eq(options, 23);
 	free(text);
 }
 END_TEST

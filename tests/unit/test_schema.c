@@ -49,6 +49,7 @@ static const struct {
 	{ "query-vcpu-state", qmp_query_vcpu_state },
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
+	{ "query-xen", qmp_query_xen },
 	{ "quit", qmp_quit },
 	{ "remove-fd", qmp_remove_fd },
 	{ "set-action", qmp_set_action },

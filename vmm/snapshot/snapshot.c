@@ -201,6 +201,7 @@ int snapshot_collect(struct vm *vm, enum run_state state, struct sections *secti
 	    save_topology(vm, sections, err) < 0 ||
 	    snapshot_save_host(vm, sections, err) < 0 ||
 	    snapshot_save_vm(vm, sections, err) < 0 || save_vcpus(vm, sections, err) < 0 ||
+	    snapshot_save_xen(vm, sections, err) < 0 ||
 	    vm_devices_save(vm->devices, sections, err) < 0)
 		return -1;
 	return sections_complete(sections, err);
@@ -344,15 +345,15 @@ static int load_vcpus(struct vm *vm, const struct snapshot_vcpu *saved, bool in_
  * when they are set is in the LAPIC's own saved state already, which then replaces it.
  */
 static int load(struct vm *vm, struct sections *sections, bool force,
-		const struct snapshot_vm *saved_vm, struct snapshot_vcpu *saved, bool scaled,
-		struct error *err)
+		const struct snapshot_vm *saved_vm, struct snapshot_vcpu *saved,
+		struct xen_hvm **xen, bool scaled, struct error *err)
 {
 	uint64_t host_tsc;
 
 	if (vm_devices_load(vm->devices, sections, err) < 0 || sections_all_known(sections, err) < 0)
 		return -1;
 	boot_ram_filled(vm->boot);
-	if (snapshot_load_irqchips(vm, saved_vm, err) < 0 ||
+	if (snapshot_load_irqchips(vm, saved_vm, err) < 0 || snapshot_load_xen(vm, xen, err) < 0 ||
 	    load_vcpus(vm, saved, scaled || force, force, &host_tsc, err) < 0)
 		return -1;
 	vm_time_load(vm, host_tsc, saved_vm->has_clock ? &saved_vm->clock : NULL,
@@ -366,6 +367,7 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	struct snapshot_machine machine;
 	struct snapshot_vm saved_vm;
 	struct snapshot_vcpu *saved;
+	struct xen_hvm *xen = NULL;
 	int rc = 0, same_host;
 	bool scaled;
 
@@ -388,7 +390,10 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	if (rc == 0)
 		rc = check_tsc_khz(vm, &machine, force, saved, &scaled, err);
 	if (rc == 0)
-		rc = load(vm, sections, force, &saved_vm, saved, scaled, err);
+		rc = snapshot_parse_xen(vm, sections, saved[0].cpuid, &xen, err);
+	if (rc == 0)
+		rc = load(vm, sections, force, &saved_vm, saved, &xen, scaled, err);
+	xen_hvm_free(xen);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		snapshot_free_vcpu(&saved[i]);
 	free(saved);

@@ -68,6 +68,14 @@ static uint32_t word(const struct kvm_cpuid2 *table, uint32_t leaf, uint32_t sub
 	return e ? cpuid_reg_value(e, reg) : 0;
 }
 
+/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there, and such. */
+static bool has_kvm_leaves(const struct kvm_cpuid2 *table)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 0x40000000, 0);
+
+	return e && e->ebx == 0x4b4d564b && e->ecx == 0x564b4d56 && e->edx == 0x4d;
+}
+
 /* `own`: the table of a vCPU of this host, NULL where it is not asked. */
 static void compare_words(struct missing *m, const struct kvm *kvm,
 			  const struct cpu_features *host, const struct kvm_cpuid2 *own,
@@ -77,6 +85,8 @@ static void compare_words(struct missing *m, const struct kvm *kvm,
 
 	memset(m, 0, sizeof(*m));
 	cpu_features_of_table(&m->features, table);
+	if (!has_kvm_leaves(table))
+		m->features.word[CPU_WORD_40000001_EAX] = m->features.word[CPU_WORD_40000001_EDX] = 0;
 	if (own)
 		cpu_features_of_table(&more, own);
 	for (unsigned int i = 0; i < CPU_WORD_COUNT; i++)
