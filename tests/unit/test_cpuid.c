@@ -224,6 +224,19 @@ START_TEST(amd)
 	is(0x80000022, 0, 0, 0, 0, 0);
 	ck_assert_uint_eq(at(1, 0)->edx & 1 << 26, 0);
 	ck_assert_uint_eq(at(0x80000001, 0)->ecx & 2, 0);
+	/* As such, what a host of Intel's lacks is made up. */
+	kvm_close(&kvm);
+	cpu_host_intel(fake);
+	ck_assert_int_eq(kvm_open(&kvm, &fake_kvm_ops, fake, &err), 0);
+	make("host,vendor=AuthenticAMD,xlevel=0x8000001e", "4,sockets=2", 0);
+	is(0x80000005, 0, 0, 0, 0x20080140, 0x20080140);
+	is(0x80000006, 0, 0, 0, 0x02006140, 0x00808140);
+	is(0x8000001d, 0, 0x121, 0x01c0003f, 0x3f, 0);
+	is(2, 0, 0, 0, 0, 0);
+	ck_assert_ptr_null(cpuid_find(table, 0x1f, 0));
+	kvm_close(&kvm);
+	cpu_host_amd(fake);
+	ck_assert_int_eq(kvm_open(&kvm, &fake_kvm_ops, fake, &err), 0);
 	/* One alone is not many. */
 	make("host", "1", 0);
 	ck_assert_uint_eq(at(0x80000001, 0)->ecx & 2, 0);
