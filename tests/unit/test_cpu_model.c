@@ -88,6 +88,9 @@ static const struct {
 	  "tsc-frequency: must be a number from 1000000 to 4294967295000, not '999999'" },
 	{ "host,tsc-frequency=5000G",
 	  "tsc-frequency: must be a number from 1000000 to 4294967295000, not '5000G'" },
+	/* A multiple of 2^64, nearly. */
+	{ "host,tsc-frequency=18446744075G", "tsc-frequency: must be a number from 1000000 to "
+	  "4294967295000, not '18446744075G'" },
 	{ "host,tsc-frequency=2T",
 	  "tsc-frequency: must be a number from 1000000 to 4294967295000, not '2T'" },
 	{ "host,phys-bits=40M", "phys-bits: must be a number from 32 to 52, not '40M'" },
@@ -189,6 +192,7 @@ START_TEST(the_host_itself)
 	/* Bits without names go along; those of the guest's own operating system do not. */
 	ck_assert_uint_eq(cpu.on.word[CPU_WORD_80000008_EBX], _i ? 0x9111f205 : 0x0100d000);
 	ck_assert_uint_eq(cpu.on.word[CPU_WORD_1_ECX] & 1 << 27, 0);
+	ck_assert_uint_eq(cpu.on.word[CPU_WORD_7_0_ECX] & 1 << 4, 0);
 
 	cpu = resolved("host,migratable=off");
 	ck_assert(cpu_features_has(&cpu.on, CPU_INVTSC));
@@ -280,6 +284,14 @@ START_TEST(what_is_only_wanted)
 	ck_assert_uint_eq(cpu.on.word[CPU_WORD_40000001_EAX], 0);
 	cpu = resolved("x86-64-v4,+kvmclock");
 	ck_assert(cpu_features_has(&cpu.missing, CPU_KVMCLOCK));
+	close_host();
+	/* What belongs to a level is another matter. */
+	open_host(NULL);
+	cpu_host_intel_with(fake, 1, 0, CPUID_REG_ECX, 0x0000fe03);
+	cpu = resolved("x86-64-v2");
+	ck_assert_int_eq(cpu_check(&cpu, &err), 0);
+	ck_assert_str_eq(cpu_logged(), "this host's KVM lacks features of the processor asked for: "
+			 "sse4.1, sse4.2, x2apic, popcnt\n");
 	close_host();
 }
 END_TEST
