@@ -392,7 +392,7 @@ START_TEST(identity_and_addresses)
 	close_host();
 	/* And one that says nothing at all. */
 	open_host(NULL);
-	fake_kvm_set_cpuid(fake, NULL, 0);
+	fake_kvm_set_cpuid(fake, (struct kvm_cpuid_entry2[1]) { { 0 } }, 0);
 	cpu = resolved("host");
 	ck_assert_str_eq(cpu.vendor, "");
 	ck_assert_uint_eq(cpu.phys_bits, 36);
