@@ -152,17 +152,22 @@ bool cpu_is_amd(const struct cpu *cpu)
 /* ---- what comes of a configuration ---- */
 
 /*
- * A baseline is nobody's product.  As a guest's kernel knows errata and threads by the number, it is
- * given the first generation of those whose threads are told the way ours are.
+ * A baseline is nobody's product, but kernels know by the number how threads and caches are told of:
+ * on AMD's processors the way we do it since family 0x17 (threads), model 0x20 (caches; see
+ * cacheinfo.c in Linux).  Others do not care, and get the first that had all of x86-64.
  */
 static void baseline_identity(struct cpu *cpu)
 {
 	const char *name = cpu->config.model->name;
 
-	if (cpu_is_amd(cpu)) {
-		cpu->family = strcmp(cpu->vendor, "HygonGenuine") == 0 ? 0x18 : 0x17;
-		cpu->model_number = 1;
-		cpu->stepping = 2;
+	if (strcmp(cpu->vendor, "AuthenticAMD") == 0) {
+		cpu->family = 0x17;
+		cpu->model_number = 0x31;
+		cpu->stepping = 0;
+	} else if (cpu_is_amd(cpu)) {
+		cpu->family = 0x18;
+		cpu->model_number = 0;
+		cpu->stepping = 1;
 	} else {
 		cpu->family = 15;
 		cpu->model_number = 6;

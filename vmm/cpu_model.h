@@ -75,7 +75,7 @@ int cpu_config_init(struct cpu_config *config, const char *model, struct error *
 int cpu_config_set(struct cpu_config *config, const char *key, const char *value,
 		   struct error *err);
 
-/* "MODEL[,+feature][,-feature][,key=value][,key]", as --cpu takes it; a key alone means on. */
+/* "MODEL[,+key][,-key][,key=value][,key]", as --cpu takes it; a key alone means on. */
 int cpu_model_parse(const char *text, struct cpu_config *config, struct error *err);
 
 /* ---- what comes of it ---- */

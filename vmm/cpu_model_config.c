@@ -65,16 +65,16 @@ static int parse_bool(const char *value, struct error *err)
 	return error_set(err, EINVAL, "must be on or off, not '%.*s'", SHOWN_MAX, value);
 }
 
-/* Of at most 18 digits, so that nothing overflows; with `hz` also with a suffix K, M or G. */
-static int parse_number(const char *value, bool hz, uint64_t min, uint64_t max, uint64_t *number,
-			struct error *err)
+/* Of at most 18 digits, so that nothing overflows; a frequency also with a suffix K, M or G. */
+static int parse_number(const char *value, enum cpu_property_id id, uint64_t min, uint64_t max,
+			uint64_t *number, struct error *err)
 {
 	bool hex = value[0] == '0' && (value[1] | 0x20) == 'x';
 	char *end = NULL;
 
 	if (isxdigit((unsigned char)value[hex ? 2 : 0]) && strlen(value) <= 18)
 		*number = strtoull(value, &end, hex ? 16 : 10);
-	if (end && end != value && hz && *end && !end[1]) {
+	if (end && end != value && id == CPU_TSC_FREQUENCY && *end && !end[1]) {
 		uint64_t factor = (*end | 0x20) == 'k' ? 1000 : (*end | 0x20) == 'm' ? 1000000 :
 				  (*end | 0x20) == 'g' ? 1000000000 : 0;
 
@@ -85,7 +85,7 @@ static int parse_number(const char *value, bool hz, uint64_t min, uint64_t max, 
 	}
 	if (end && end != value && !*end && *number >= min && *number <= max)
 		return 0;
-	if (min >= 0x80000000 || max == 0xff)
+	if (id == CPU_LEVEL || id == CPU_XLEVEL)
 		return error_set(err, EINVAL, "must be a number from 0x%llx to 0x%llx, not '%.*s'",
 				 (unsigned long long)min, (unsigned long long)max, SHOWN_MAX, value);
 	return error_set(err, EINVAL, "must be a number from %llu to %llu, not '%.*s'",
@@ -115,8 +115,7 @@ static int set_number(struct cpu_config *config, enum cpu_property_id id, const 
 	const struct cpu_property *property = &cpu_properties[id];
 	uint64_t number = 0;
 
-	if (parse_number(value, id == CPU_TSC_FREQUENCY, property->min, property->max, &number,
-			 err) < 0)
+	if (parse_number(value, id, property->min, property->max, &number, err) < 0)
 		return -1;
 	switch (id) {
 	case CPU_FAMILY:
@@ -190,16 +189,10 @@ static int set_property(struct cpu_config *config, enum cpu_property_id id, cons
 	return 0;
 }
 
-static void set_feature(struct cpu_config *config, enum cpu_feature feature, bool on)
-{
-	cpu_features_put(&config->plus, feature, on);
-	cpu_features_put(&config->minus, feature, !on);
-}
-
-/* The feature or property whose name is nearest, if any is near. */
+/* The feature or property whose name is nearest, if any is near: they have something in common. */
 static const char *nearest(const char *key)
 {
-	unsigned int best = NEAR, distance;
+	unsigned int best = strlen(key) < NEAR ? (unsigned int)strlen(key) : NEAR, distance;
 	const char *name = NULL;
 
 	for (unsigned int i = 0; i < CPU_FEATURE_COUNT; i++) {
@@ -245,7 +238,8 @@ int cpu_config_set(struct cpu_config *config, const char *key, const char *value
 	on = parse_bool(value, err);
 	if (on < 0)
 		return error_prefix(err, "%s", cpu_feature_name(feature));
-	set_feature(config, feature, on);
+	cpu_features_put(&config->plus, feature, on);
+	cpu_features_put(&config->minus, feature, !on);
 	return 0;
 }
 
@@ -289,26 +283,25 @@ static const char *next_part(const char *text, char part[PART_MAX + 1], bool *fi
 	return *text ? text + 1 : NULL;
 }
 
+/* A key by itself, or with a sign: what can be on or off. */
+static int set_switch(struct cpu_config *config, const char *key, bool on, struct error *err)
+{
+	int property = find_property(key);
+
+	if (property >= 0 && cpu_properties[property].type != CPU_PROPERTY_BOOL)
+		return error_set(err, EINVAL, "%s: needs a value: %s", key,
+				 cpu_properties[property].description);
+	return cpu_config_set(config, key, on ? "on" : "off", err);
+}
+
 static int parse_part(struct cpu_config *config, char *part, struct error *err)
 {
 	char *equals = strchr(part, '=');
-	enum cpu_feature feature;
 
-	if (*part == '+' || *part == '-') {
-		feature = cpu_feature_find(part + 1);
-		if (feature == CPU_FEATURE_COUNT)
-			return unknown_key(part + 1, err);
-		set_feature(config, feature, *part == '+');
-		return 0;
-	}
-	if (!equals) {
-		int property = find_property(part);
-
-		if (property >= 0 && cpu_properties[property].type != CPU_PROPERTY_BOOL)
-			return error_set(err, EINVAL, "%s: needs a value: %s", part,
-					 cpu_properties[property].description);
-		return cpu_config_set(config, part, "on", err);
-	}
+	if (*part == '+' || *part == '-')
+		return set_switch(config, part + 1, *part == '+', err);
+	if (!equals)
+		return set_switch(config, part, true, err);
 	*equals = '\0';
 	return cpu_config_set(config, part, equals + 1, err);
 }

@@ -5,6 +5,7 @@
 #include "vmm/cpu_model.h"
 #include "vmm/cpu_topology.h"
 #include "vmm/kvm.h"
+#include "vmm/log.h"
 
 /*
  * The CPUID table of a vCPU: the processor that `cpu` describes, in a machine of this topology, whose
@@ -30,15 +31,17 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *table, uint32
 					  uint32_t subleaf);
 
 /*
- * Logs what of a table the kernel has changed: registers that it keeps up to date itself at level
- * info, others as a warning.  `told` has what was said of other vCPUs, and is not said again; NULL
- * where there is nothing to be remembered.
+ * Logs what of a table the kernel has changed, register by register, at level info.  Where that is
+ * more than KVM is known to keep up to date itself, one line before that, at `level`, says so.
+ * `told` has what was said of other vCPUs, and is not said again; NULL where there is nothing to be
+ * remembered.
  */
 struct cpuid_changes {
 	unsigned int nr;                        /* how many registers differed */
 	uint64_t hash;                          /* of which, and how */
 };
 void cpuid_log_changes(unsigned int vcpu, const struct kvm_cpuid2 *set,
-		       const struct kvm_cpuid2 *now, struct cpuid_changes *told);
+		       const struct kvm_cpuid2 *now, enum log_level level,
+		       struct cpuid_changes *told);
 
 #endif

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/cpuid.h"
 
-#include <stdio.h>
-
-#include "vmm/log.h"
-
 /*
  * Bits that KVM maintains itself, whatever it is given (kvm_update_cpuid_runtime() and its likes in
  * arch/x86/kvm/cpuid.c): switches of the guest's, its APIC, sizes for what XCR0 has on, PV features
@@ -37,40 +33,52 @@ struct changes {
 	unsigned int vcpu;
 	bool quiet;                             /* only count */
 	struct cpuid_changes sum;
+	unsigned int unexpected;                /* registers, and entries as a whole */
+	struct cpu_features on, off;            /* unexpectedly */
 };
 
-static void note(struct changes *c, uint32_t leaf, uint32_t subleaf, uint32_t what, uint32_t from,
-		 uint32_t to)
+static void note(struct changes *c, const struct kvm_cpuid_entry2 *e, uint32_t what,
+		 uint32_t difference, bool expected)
 {
-	const uint32_t part[] = { leaf, subleaf, what, from ^ to };
+	const uint32_t part[] = { e->function, e->index, what, difference };
 
 	c->sum.nr++;
+	c->unexpected += !expected;
 	/* FNV-1a. */
 	for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++)
 		c->sum.hash = (c->sum.hash ^ part[i]) * 0x100000001b3ULL;
 }
 
-static void log_register(struct changes *c, const struct kvm_cpuid_entry2 *e, enum cpuid_reg reg,
-			 uint32_t from, uint32_t to)
+static void log_register(const struct changes *c, const struct kvm_cpuid_entry2 *e,
+			 enum cpuid_reg reg, enum cpu_word word, uint32_t from, uint32_t to)
 {
-	enum cpu_word word = cpu_word_find(e->function, e->index, reg);
-	uint32_t unexpected = (from ^ to) & ~maintained_bits(e->function, e->index, reg);
-	enum log_level level = unexpected ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
 	struct cpu_features on = { .word = { 0 } }, off = { .word = { 0 } };
 	char names_on[160] = "", names_off[160] = "";
 
-	note(c, e->function, e->index, reg, from, to);
-	if (c->quiet)
-		return;
 	if (word < CPU_WORD_COUNT) {
 		on.word[word] = to & ~from;
 		off.word[word] = from & ~to;
 		cpu_features_text(&on, names_on, sizeof(names_on));
 		cpu_features_text(&off, names_off, sizeof(names_off));
 	}
-	log_line(level, "vCPU %u: KVM has changed CPUID 0x%x.%u %s from 0x%x to 0x%x%s%s%s%s", c->vcpu,
+	log_info("vCPU %u: KVM has changed CPUID 0x%x.%u %s from 0x%x to 0x%x%s%s%s%s", c->vcpu,
 		 e->function, e->index, cpuid_reg_name(reg), from, to,
 		 *names_on ? "; on: " : "", names_on, *names_off ? "; off: " : "", names_off);
+}
+
+static void compare_register(struct changes *c, const struct kvm_cpuid_entry2 *e,
+			     enum cpuid_reg reg, uint32_t from, uint32_t to)
+{
+	uint32_t unexpected = (from ^ to) & ~maintained_bits(e->function, e->index, reg);
+	enum cpu_word word = cpu_word_find(e->function, e->index, reg);
+
+	note(c, e, reg, from ^ to, !unexpected);
+	if (word < CPU_WORD_COUNT) {
+		c->on.word[word] |= to & ~from & unexpected;
+		c->off.word[word] |= from & ~to & unexpected;
+	}
+	if (!c->quiet)
+		log_register(c, e, reg, word, from, to);
 }
 
 static const struct kvm_cpuid_entry2 *same_entry(const struct kvm_cpuid2 *table, uint32_t hint,
@@ -87,47 +95,57 @@ static const struct kvm_cpuid_entry2 *same_entry(const struct kvm_cpuid2 *table,
 	return NULL;
 }
 
-/* Entries of `set` against those of `now`. */
+/* What is the matter with an entry as a whole: numbers behind those of the registers. */
+enum { DROPPED = 4, ADDED, FLAGS };
+
+static void compare_whole(struct changes *c, const struct kvm_cpuid_entry2 *e, uint32_t what,
+			  uint32_t difference)
+{
+	static const char *const verb[] = { "dropped", "added", "changed the flags of" };
+
+	note(c, e, what, difference, false);
+	if (!c->quiet)
+		log_info("vCPU %u: KVM has %s CPUID 0x%x.%u", c->vcpu, verb[what - DROPPED],
+			 e->function, e->index);
+}
+
 static void compare(struct changes *c, const struct kvm_cpuid2 *set, const struct kvm_cpuid2 *now)
 {
 	for (uint32_t i = 0; i < set->nent; i++) {
 		const struct kvm_cpuid_entry2 *e = &set->entries[i], *is = same_entry(now, i, e);
 
 		if (!is) {
-			note(c, e->function, e->index, 8, 0, 1);
-			if (!c->quiet)
-				log_warning("vCPU %u: KVM has dropped CPUID 0x%x.%u", c->vcpu,
-					    e->function, e->index);
+			compare_whole(c, e, DROPPED, 0);
 			continue;
 		}
 		for (enum cpuid_reg reg = CPUID_REG_EAX; reg <= CPUID_REG_EDX; reg++) {
 			uint32_t from = cpuid_reg_value(e, reg), to = cpuid_reg_value(is, reg);
 
 			if (from != to)
-				log_register(c, e, reg, from, to);
+				compare_register(c, e, reg, from, to);
 		}
-		if (is->flags != e->flags) {
-			note(c, e->function, e->index, 9, e->flags, is->flags);
-			if (!c->quiet)
-				log_warning("vCPU %u: KVM has changed the flags of CPUID 0x%x.%u "
-					    "from 0x%x to 0x%x", c->vcpu, e->function, e->index,
-					    e->flags, is->flags);
-		}
+		if (is->flags != e->flags)
+			compare_whole(c, e, FLAGS, is->flags ^ e->flags);
 	}
-	for (uint32_t i = 0; i < now->nent; i++) {
-		const struct kvm_cpuid_entry2 *e = &now->entries[i];
+	for (uint32_t i = 0; i < now->nent; i++)
+		if (!same_entry(set, i, &now->entries[i]))
+			compare_whole(c, &now->entries[i], ADDED, 0);
+}
 
-		if (same_entry(set, i, e))
-			continue;
-		note(c, e->function, e->index, 10, 0, 1);
-		if (!c->quiet)
-			log_warning("vCPU %u: KVM has added CPUID 0x%x.%u", c->vcpu, e->function,
-				    e->index);
-	}
+static void log_summary(const struct changes *c, enum log_level level)
+{
+	char on[200], off[200];
+
+	cpu_features_text(&c->on, on, sizeof(on));
+	cpu_features_text(&c->off, off, sizeof(off));
+	log_line(level, "vCPU %u: KVM has changed CPUID in %u places%s%s%s%s", c->vcpu,
+		 c->unexpected, *on ? "; on, though not asked for: " : "", on,
+		 *off ? "; off, though asked for: " : "", off);
 }
 
 void cpuid_log_changes(unsigned int vcpu, const struct kvm_cpuid2 *set,
-		       const struct kvm_cpuid2 *now, struct cpuid_changes *told)
+		       const struct kvm_cpuid2 *now, enum log_level level,
+		       struct cpuid_changes *told)
 {
 	struct changes c = { .vcpu = vcpu, .quiet = true };
 
@@ -136,6 +154,8 @@ void cpuid_log_changes(unsigned int vcpu, const struct kvm_cpuid2 *set,
 		return;
 	if (told)
 		*told = c.sum;
+	if (c.unexpected)
+		log_summary(&c, level);
 	c.quiet = false;
 	compare(&c, set, now);
 }

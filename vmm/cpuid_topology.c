@@ -193,17 +193,17 @@ bool cpuid_put_topology(struct cpuid_maker *m, uint32_t leaf)
 		put_levels(m, leaf);
 		break;
 	case 0x1f:
-		if (m->amd)
-			return false;
-		put_levels(m, leaf);
+		/* AMD's have none; dies are nodes there, in leaf 0x8000001E. */
+		if (!m->amd)
+			put_levels(m, leaf);
 		break;
 	case 0x80000005:
-		if (m->like_host)
+		if (m->like_host && cpuid_host_entry(m, leaf, 0).ecx)
 			return false;
 		put_80000005(m);
 		break;
 	case 0x80000006:
-		if (m->like_host)
+		if (m->like_host && (!m->amd || cpuid_host_entry(m, leaf, 0).edx))
 			return false;
 		put_80000006(m);
 		break;

@@ -9,9 +9,6 @@
 #define LEGACY_AREA     576             /* x87 and SSE, and the header: 13.4.1, 13.4.2 */
 #define ALWAYS          0x3ULL          /* x87, SSE */
 
-/* ECX of a component's subleaf. */
-#define SUPERVISOR      (1U << 0)       /* belongs to IA32_XSS */
-
 static bool either(const struct cpuid_maker *m, enum cpu_feature a, enum cpu_feature b)
 {
 	return cpu_features_has(&m->cpu->on, a) || cpu_features_has(&m->cpu->on, b);
@@ -65,7 +62,7 @@ static uint64_t components(const struct cpuid_maker *m, uint32_t low, uint32_t h
 	return mask;
 }
 
-/* The end of the last component in the standard format, where each has its place. */
+/* The end of the last component in the standard format, where each of XCR0's has its place. */
 static uint32_t standard_size(const struct cpuid_maker *m, uint64_t mask)
 {
 	uint32_t size = LEGACY_AREA;
@@ -73,7 +70,7 @@ static uint32_t standard_size(const struct cpuid_maker *m, uint64_t mask)
 	for (unsigned int i = 2; i < 63; i++) {
 		struct kvm_cpuid_entry2 e = cpuid_host_entry(m, 0xd, i);
 
-		if (mask >> i & 1 && !(e.ecx & SUPERVISOR) && e.ebx + e.eax > size)
+		if (mask >> i & 1 && e.ebx + e.eax > size)
 			size = e.ebx + e.eax;
 	}
 	return size;

@@ -185,7 +185,7 @@ struct vm {
 
 /*
  * Creates a machine: VM, memory, interrupt controllers, devices, vCPUs and their threads (parked),
- * and loads what config->boot names.  Run state prelaunch.  `kvm` and the strings of `config` must
+ * and loads what config->boot names.  Run state prelaunch.  `kvm` and what `config` points to must
  * outlive it.  On failure *vm is NULL and nothing is left behind.
  */
 int vm_create(struct vm **vm, struct kvm *kvm, const struct vm_config *config,

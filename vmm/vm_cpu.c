@@ -91,10 +91,15 @@ int vm_cpu_compare(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *se
 		   struct cpuid_changes *told, struct error *err)
 {
 	const struct kvm_cpuid2 *now = vcpu_state_cpuid(&vm->vcpu[vcpu].state, err);
+	const struct cpu_config *config = &vm->cpu.config;
+	bool particular;
 
 	if (!now)
 		return -1;
-	cpuid_log_changes(vcpu, set, now, told);
+	/* Who asks for all that this KVM has, and nothing in particular, has got that. */
+	particular = config->model->kind == CPU_MODEL_BASELINE ||
+		     !cpu_features_empty(&config->plus) || !cpu_features_empty(&config->minus);
+	cpuid_log_changes(vcpu, set, now, particular ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, told);
 	return 0;
 }
 

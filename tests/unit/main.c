@@ -15,6 +15,11 @@ int main(void)
 	/* Long enough for any machine and any sanitizer; a test that hangs still ends. */
 	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
 	runner = srunner_create(memory_suite());
+	srunner_add_suite(runner, cpu_features_suite());
+	srunner_add_suite(runner, cpu_topology_suite());
+	srunner_add_suite(runner, cpu_model_suite());
+	srunner_add_suite(runner, cpuid_suite());
+	srunner_add_suite(runner, vm_cpu_suite());
 	srunner_add_suite(runner, bus_suite());
 	srunner_add_suite(runner, serial_suite());
 	srunner_add_suite(runner, serial_loopback_suite());

@@ -6,6 +6,11 @@
 
 /* One suite per test_*.c. */
 Suite *memory_suite(void);
+Suite *cpu_features_suite(void);
+Suite *cpu_topology_suite(void);
+Suite *cpu_model_suite(void);
+Suite *cpuid_suite(void);
+Suite *vm_cpu_suite(void);
 Suite *bus_suite(void);
 Suite *serial_suite(void);
 Suite *serial_loopback_suite(void);
