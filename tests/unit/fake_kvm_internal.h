@@ -12,7 +12,8 @@
  *     fake_kvm_record.c  the record of calls and the questions to it
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
- *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, nested guests, debugging
+ *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, debugging
+ *     fake_kvm_nested.c  ... nested guests
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *
@@ -58,6 +59,7 @@ struct fake_kvm {
 	struct fake_msr msr[FAKE_MAX_MSRS];
 	bool listed[FAKE_MAX_MSRS];
 	unsigned int nr_leaves;
+	uint16_t nested_format;         /* KVM_STATE_NESTED_FORMAT_* */
 
 	/* Misbehaviour. */
 	unsigned int nr_faults;
@@ -148,19 +150,25 @@ bool fake_same_lapic(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_ext.c */
 size_t fake_xsave_size(const struct fake_kvm *fake);
-size_t fake_nested_size(const struct fake_kvm *fake);
 fake_handler fake_get_cpuid2, fake_set_cpuid2, fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
 	fake_get_xsave2, fake_set_xsave, fake_get_fpu, fake_set_fpu, fake_get_xcrs, fake_set_xcrs,
-	fake_get_msrs, fake_set_msrs, fake_get_nested, fake_set_nested, fake_set_guest_debug,
-	fake_setup_mce, fake_kvmclock_ctrl;
+	fake_get_msrs, fake_set_msrs, fake_set_guest_debug, fake_setup_mce, fake_kvmclock_ctrl;
 bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
 bool fake_same_tsc_khz(struct fake_vcpu *v, const void *arg);
 bool fake_same_xsave(struct fake_vcpu *v, const void *arg);
 bool fake_same_fpu(struct fake_vcpu *v, const void *arg);
 bool fake_same_xcrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
-bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_nested.c */
+size_t fake_nested_size(const struct fake_kvm *fake);
+void fake_nested_power_on(struct fake_vcpu *v);
+bool fake_nested_takes_cr4(const struct fake_vcpu *v, uint64_t cr4);
+void fake_nested_efer_set(struct fake_vcpu *v);
+bool fake_nested_takes_msr(struct fake_vcpu *v, const struct fake_msr *msr, uint64_t value);
+fake_handler fake_get_nested, fake_set_nested;
+bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);

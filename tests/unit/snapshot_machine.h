@@ -13,6 +13,8 @@
 
 /* All of one vCPU, or of a machine without its vCPUs, in the kernel: distinct random values. */
 enum filling { FILL_LONG, FILL_PAE, FILL_NESTED_VMX, FILL_NESTED_SVM, FILLINGS };
+/* The processor for it, before the machine starts. */
+void fill_host(enum filling filling);
 void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed);
 void fill_vm(struct fake_vm *vm, uint64_t *seed);
 

@@ -16,6 +16,7 @@ static uint64_t seed;
 static void saved_on(unsigned int nr_vcpus, enum filling filling)
 {
 	seed = 42;
+	fill_host(filling);
 	machine_start(nr_vcpus);
 	for (unsigned int i = 0; i < nr_vcpus; i++)
 		fill_vcpu(machine_model(i), filling, &seed);
@@ -248,7 +249,7 @@ START_TEST(an_item_has_another_length)
 		{ SNAPSHOT_MSRS, 13, "item \"msrs\" has 13 bytes, no multiple of 12" },
 		{ SNAPSHOT_XSAVE, 575, "an XSAVE area has at least 576" },
 		{ SNAPSHOT_NESTED, 127, "item \"nested\" has 127 bytes; its header has 128" },
-		{ SNAPSHOT_NESTED, 128, "item \"nested\" has 128 bytes, and says that it has 0" },
+		{ SNAPSHOT_NESTED, 128, "the nested state has 128 bytes, and says that it has 0" },
 		{ SNAPSHOT_TSC, 4, "item \"tsc\" has 4 bytes instead of 8" },
 	};
 

@@ -167,6 +167,7 @@ static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, 
 	if (version == 0)
 		return error_set(err, EINVAL, "the snapshot has no section \"%s\"", name);
 	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0 ||
+	    snapshot_check_nested_format(&vm->vcpu[i], same_host, saved, err) < 0 ||
 	    (!same_host &&
 	     snapshot_check_cpuid(&vm->vcpu[i], saved->cpuid, force, err) < 0))
 		return error_prefix(err, "section \"%s\"", name);
