@@ -28,6 +28,27 @@ bool nested_is_off(const struct kvm_nested_state *nested);
 /* Makes it so, in that format; the size becomes that of the header. */
 void nested_turn_off(struct kvm_nested_state *nested, uint16_t format);
 
+/* What is worth knowing of it at a glance. */
+struct nested_summary {
+	uint16_t format;
+	bool guest_mode;                /* the vCPU is in its inner guest: so are its registers */
+	bool run_pending;               /* and enters it for the first time since VMLAUNCH or VMRUN */
+	bool nested_paging;             /* EPT or NPT maps the inner guest's memory */
+	bool gif;                       /* SVM */
+	bool mtf_pending;               /* VMX: a monitor trap */
+	bool smm_vmxon, smm_guest_mode; /* VMX: where RSM goes back to */
+	bool has_vmxon, has_control_block;
+	uint64_t vmxon_pa;              /* VMX */
+	uint64_t control_block_pa;      /* VMCS or VMCB */
+};
+void nested_summarize(const struct kvm_nested_state *nested, struct nested_summary *summary);
+
+/*
+ * The nested tables that map the memory of the inner guest which the vCPU is in, as struct page_space
+ * has them.  False where there are none.
+ */
+bool nested_tables(const struct kvm_nested_state *nested, bool *ept, struct kvm_sregs2 *outer);
+
 /*
  * Says what is wrong with a state from elsewhere: sizes, flags and addresses that no KVM gives or
  * takes (vmx_set_nested_state(), svm_set_nested_state(), and what x86.c checks before them).  `len`

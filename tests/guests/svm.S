@@ -16,7 +16,7 @@
 
 	.set WORDS, 64
 .ifndef SPIN
-	.set SPIN, 1 << 21
+	.set SPIN, 1 << 24
 .endif
 	.set MSR_VM_CR, 0xc0010114
 	.set MSR_VM_HSAVE_PA, 0xc0010117
