@@ -34,7 +34,6 @@
 		   KVM_STATE_NESTED_EVMCS | KVM_STATE_NESTED_MTF_PENDING)
 #define SVM_FLAGS (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING |                   \
 		   KVM_STATE_NESTED_GIF_SET)
-#define SMM_FLAGS (KVM_STATE_NESTED_SMM_GUEST_MODE | KVM_STATE_NESTED_SMM_VMXON)
 
 const char *nested_format_name(uint16_t format)
 {
@@ -164,24 +163,24 @@ static int check_vmx(const struct kvm_nested_state *nested, struct error *err)
 	bool guest_mode = nested->flags & KVM_STATE_NESTED_GUEST_MODE;
 	size_t data = nested->size - sizeof(*nested);
 
-	if (vmx->smm.flags & ~SMM_FLAGS || vmx->flags & ~KVM_STATE_VMX_PREEMPTION_TIMER_DEADLINE)
+	if (vmx->flags & ~KVM_STATE_VMX_PREEMPTION_TIMER_DEADLINE)
 		return error_set(err, ENOTSUP, "the nested state has flags for VMX that this vmond "
-				 "does not know: 0x%x, and 0x%x for SMM", vmx->flags, vmx->smm.flags);
+				 "does not know: 0x%x", vmx->flags);
+	/* KVM takes these of a vCPU in SMM, which it is told of only behind this. */
+	if (vmx->smm.flags)
+		return error_set(err, ENOTSUP, "the nested state is that of an SMI in VMX operation, "
+				 "and can not be restored: flags 0x%x for SMM", vmx->smm.flags);
 	if (nested->flags & KVM_STATE_NESTED_EVMCS && vmx->vmxon_pa != NO_ADDRESS)
 		return error_set(err, ENOTSUP, "the nested state is in an enlightened VMCS, which "
 				 "vmond does not enable");
 	if (vmx->vmxon_pa == NO_ADDRESS) {
-		if (guest_mode || vmx->smm.flags || vmx->vmcs12_pa != NO_ADDRESS)
+		if (guest_mode || vmx->vmcs12_pa != NO_ADDRESS)
 			return error_set(err, EINVAL, "the nested state has a VMCS or a guest, and "
 					 "no VMXON region");
 		return 0;
 	}
 	if (check_page("VMXON region", vmx->vmxon_pa, err) < 0)
 		return -1;
-	if (vmx->smm.flags == KVM_STATE_NESTED_SMM_GUEST_MODE ||
-	    (guest_mode && vmx->smm.flags & KVM_STATE_NESTED_SMM_GUEST_MODE))
-		return error_set(err, EINVAL, "the nested state contradicts itself about SMM: flags "
-				 "0x%x, and 0x%x for SMM", nested->flags, vmx->smm.flags);
 	if (vmx->vmcs12_pa == NO_ADDRESS) {
 		if (guest_mode || data)
 			return error_set(err, EINVAL, "the nested state has a guest, or %zu bytes "

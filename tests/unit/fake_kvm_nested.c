@@ -126,7 +126,7 @@ bool fake_same_nested(struct fake_vcpu *v, const void *arg)
 
 static bool is_page(uint64_t address)
 {
-	return address % 4096 == 0 && address >> 46 == 0;
+	return address % 4096 == 0 && address >> 52 == 0;
 }
 
 static bool valid_vmx(const struct kvm_nested_state *nested)
