@@ -178,6 +178,21 @@ void save(struct sections *sections)
 	save_vm(machine.vm, sections);
 }
 
+void saved_elsewhere(struct sections *sections, unsigned int nr_vcpus, enum filling filling)
+{
+	uint64_t seed = 42;
+
+	fill_host(filling);
+	machine_start(nr_vcpus);
+	for (unsigned int i = 0; i < nr_vcpus; i++)
+		fill_vcpu(machine_model(i), filling, &seed);
+	for (unsigned int i = 0; i < nr_vcpus; i++)
+		machine_model(i)->events.triple_fault.pending = 0;
+	save(sections);
+	machine_stop();
+	machine_host();
+}
+
 struct vm *second_machine(void)
 {
 	static const struct vm_callbacks callbacks = { .event = NULL };

@@ -67,5 +67,6 @@ Suite *migration_suite(void);
 Suite *migration_in_suite(void);
 Suite *nested_suite(void);
 Suite *pdptrs_suite(void);
+Suite *snapshot_nested_suite(void);
 
 #endif

@@ -65,6 +65,9 @@ START_TEST(what_kvm_gives_is_right)
 	make(format, modes[_i % 3]);
 	ck_assert_msg(nested_check(&n.state, n.state.size, SVME, &err) == 0, "%s", err.text);
 	ck_assert_int_eq(nested_is_off(&n.state), _i % 3 == 0);
+	n.state.size++;
+	ck_assert(!nested_is_off(&n.state));
+	n.state.size--;
 	/* Out of it all EFER.SVME may be clear, and nothing else. */
 	ck_assert_int_eq(nested_check(&n.state, n.state.size, 0, NULL),
 			 format == SVM && _i % 3 ? -1 : 0);

@@ -431,6 +431,7 @@ START_TEST(an_inner_guest)
 	put64(0x13000, 1, 0x200000 | P | W | PS);
 	put64(0x14000, 0, 0x5000 | P | W);
 	put64(0x14000, 1, 0x6000 | P | W);
+	put64(0x14000, 2, 0x5000 | W);          /* not present, whatever EPT would say */
 	/* What would be found where the tables are not. */
 	put64(0x1000, 0, 0x9000 | P);
 	put64(0x2000, 0, 0x9000 | P | PS);

@@ -7,31 +7,15 @@
 #include "tests/unit/snapshot_machine.h"
 #include "tests/unit/state_fixture.h"
 #include "tests/unit/suites.h"
-#include "vmm/nested.h"
 
 /* State that can not be loaded: broken, or of a host that has what this one lacks. */
 
 static struct sections first;
-static uint64_t seed;
-
-static void saved_on(unsigned int nr_vcpus, enum filling filling)
-{
-	seed = 42;
-	fill_host(filling);
-	machine_start(nr_vcpus);
-	for (unsigned int i = 0; i < nr_vcpus; i++)
-		fill_vcpu(machine_model(i), filling, &seed);
-	for (unsigned int i = 0; i < nr_vcpus; i++)
-		machine_model(i)->events.triple_fault.pending = 0;
-	save(&first);
-	machine_stop();
-	machine_host();
-}
-
+static uint64_t seed = 42;
 static void saved(unsigned int nr_vcpus)
 {
 	machine_host();
-	saved_on(nr_vcpus, FILL_LONG);
+	saved_elsewhere(&first, nr_vcpus, FILL_LONG);
 }
 
 static void end(void)
@@ -305,7 +289,7 @@ END_TEST
 START_TEST(the_host_has_no_nested_guests)
 {
 	machine_host();
-	saved_on(1, _i ? FILL_NESTED_VMX : FILL_LONG);
+	saved_elsewhere(&first, 1, _i ? FILL_NESTED_VMX : FILL_LONG);
 	fake_kvm_set_cap(machine.fake, KVM_CAP_NESTED_STATE, 0);
 	machine_start(1);
 	if (!_i) {
@@ -322,84 +306,6 @@ START_TEST(the_host_has_no_nested_guests)
 }
 END_TEST
 
-/* Saved on a processor with VMX, loaded on one with SVM, and the other way round. */
-START_TEST(the_host_has_the_other_kind_of_nested_guests)
-{
-	static const char *const texts[] = {
-		"the guest has guests of its own by vmx, and this host's processor has svm",
-		"the guest has guests of its own by svm, and this host's processor has vmx",
-	};
-	bool svm = _i % 2;
-	struct fake_filter sets;
-
-	machine_host();
-	if (svm)
-		fake_kvm_set_nested_format(machine.fake, KVM_STATE_NESTED_FORMAT_SVM);
-	saved_on(1, _i < 2 ? svm ? FILL_NESTED_SVM : FILL_NESTED_VMX : FILL_LONG);
-	fake_kvm_set_nested_format(machine.fake, svm ? KVM_STATE_NESTED_FORMAT_VMX :
-							KVM_STATE_NESTED_FORMAT_SVM);
-	machine_start(1);
-	if (_i < 2) {
-		refused(&first, true, texts[_i]);
-	} else {
-		/* Which makes no use of it, and gets what the processor has. */
-		sets = fake_filter(fake_kvm_mark(machine.fake), 0, KVM_CLASS_SET);
-		load_into(machine.vm, &first);
-		sets.request = KVM_SET_NESTED_STATE;
-		ck_assert_uint_eq(fake_kvm_count(machine.fake, sets), 0);
-	}
-	end();
-}
-END_TEST
-
-/*
- * Bytes of the header changed at random: what KVM would refuse is refused before anything is set,
- * and what is taken is set as it is.
- */
-START_TEST(nested_state_that_is_damaged)
-{
-	uint64_t seed = 0x1234567 + (uint64_t)_i;
-	enum filling filling = _i % 2 ? FILL_NESTED_SVM : FILL_NESTED_VMX;
-	unsigned int loaded = 0, rejected = 0;
-	uint8_t whole[sizeof(struct kvm_nested_state)];
-
-	machine_host();
-	saved_on(1, filling);
-	fill_host(filling);
-	machine_start(1);
-	for (int round = 0; round < 400; round++) {
-		struct error err = { .code = 0 };
-		uint64_t mark = fake_kvm_mark(machine.fake);
-		size_t len;
-		uint8_t *nested = item_data(&first, SNAPSHOT_NESTED, &len);
-
-		memcpy(whole, nested, sizeof(whole));
-		for (uint64_t n = fixture_random(&seed) % 3 + 1; n; n--) {
-			/* Most of the header is padding. */
-			size_t at = fixture_random(&seed) % (round % 4 ? 40 : sizeof(whole));
-
-			nested[at] ^= (uint8_t)(1u << fixture_random(&seed) % 8);
-		}
-		if (snapshot_apply(machine.vm, &first, false, &err) == 0) {
-			loaded++;
-			ck_assert_mem_eq(machine_model(0)->nested, nested, len);
-			nested_turn_off(machine_model(0)->nested, machine_model(0)->nested->format);
-			machine.vm->vcpu[0].state.loaded = false;
-			vcpu_state_settled(&machine.vm->vcpu[0].state);
-		} else {
-			rejected++;
-			ck_assert_msg(strstr(err.text, "nested"), "%s", err.text);
-			ck_assert_msg(!machine_sets(mark), "%s", err.text);
-			ck_assert_uint_eq(machine.vm->vcpu[0].state.dirty, 0);
-		}
-		memcpy(nested, whole, sizeof(whole));
-	}
-	ck_assert_uint_gt(loaded, 10);
-	ck_assert_uint_gt(rejected, 10);
-	end();
-}
-END_TEST
-
 START_TEST(pdptrs_that_can_not_be_set)
 {
 	uint64_t pdptrs[4];
@@ -407,7 +313,7 @@ START_TEST(pdptrs_that_can_not_be_set)
 	size_t len;
 
 	machine_host();
-	saved_on(1, FILL_PAE);
+	saved_elsewhere(&first, 1, FILL_PAE);
 	fake_kvm_set_cap(machine.fake, KVM_CAP_SREGS2, 0);
 	machine_start(1);
 	refused(&first, false, "the guest's PDPTRs are not those in its memory");
@@ -593,7 +499,7 @@ START_TEST(the_same_host)
 {
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine.config.incoming = true;
 	machine_start(1);
@@ -610,7 +516,7 @@ START_TEST(not_the_same_host)
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine.config.force_cpuid = _i == 2;
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, _i == 0 ? 2 : _i == 1 ? 0 : 1);
 	machine_start(1);
 	put_leaf(0x80000001, 0, 0, 0, 0, 1 << 29);
@@ -623,7 +529,7 @@ START_TEST(a_host_of_another_length)
 {
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine_start(1);
 	bytes_put_u8(&section_named(&first, "host")->content, 1);
@@ -654,8 +560,6 @@ Suite *snapshot_refused_suite(void)
 	suite_add_tcase(suite, broken);
 	tcase_add_loop_test(host, the_host_lacks, 0, (int)(sizeof(lacks) / sizeof(lacks[0])));
 	tcase_add_loop_test(host, the_host_has_no_nested_guests, 0, 2);
-	tcase_add_loop_test(host, the_host_has_the_other_kind_of_nested_guests, 0, 4);
-	tcase_add_loop_test(host, nested_state_that_is_damaged, 0, 4);
 	tcase_add_test(host, pdptrs_that_can_not_be_set);
 	tcase_add_test(host, a_larger_xsave_area);
 	tcase_add_loop_test(host, a_larger_xsave_area_in_no_use, 0, 2);

@@ -7,7 +7,6 @@
 #include "tests/unit/state_fixture.h"
 #include "tests/unit/suites.h"
 #include "vmm/boot/boot_internal.h"
-#include "vmm/log.h"
 #include "vmm/vm_internal.h"
 
 /* The state of a machine as sections, and back: all of it, in order, once. */
@@ -135,51 +134,6 @@ START_TEST(pdptrs_are_not_those_in_memory)
 	ck_assert_mem_eq(fake_kvm_vcpu(machine.fake, 1, 0)->sregs.pdptrs,
 			 machine_model(0)->sregs.pdptrs, sizeof(other));
 	ck_assert_mem_ne(machine_model(0)->sregs.pdptrs, other, sizeof(other));
-	end(second);
-}
-END_TEST
-
-static unsigned int said;
-
-static void count_pdptrs(enum log_level level, const char *text)
-{
-	said += level == LOG_LEVEL_WARNING && strstr(text, "PDPTRs");
-}
-
-/* A host that does not tell them: the snapshot says so, and the log, once when saving and at a load. */
-START_TEST(pdptrs_that_are_not_told)
-{
-	static const uint64_t other[4] = { 0x5001, 0x6001, 0x7001, 0x8001 };
-	struct snapshot_machine header;
-	struct error err = { .code = 0 };
-	struct vm *second;
-
-	machine_host();
-	if (_i != 1)
-		fake_kvm_set_cap(machine.fake, KVM_CAP_SREGS2, 0);
-	start(2, _i == 2 ? FILL_LONG : FILL_PAE);
-	said = 0;
-	log_set_sink(count_pdptrs, LOG_LEVEL_WARNING);
-	save(&first);
-	ck_assert_uint_eq(said, _i == 0);
-	sections_free(&first);
-	save(&first);
-	ck_assert_uint_eq(said, _i == 0);
-	second = second_machine();
-	memcpy(memory_at(&second->memory, 0x3000, sizeof(other)), other, sizeof(other));
-	load_into(second, &first);
-	ck_assert_uint_eq(said, _i == 0 ? 2 : 0);
-	log_set_sink(NULL, LOG_LEVEL_INFO);
-	if (_i == 0)
-		ck_assert_mem_eq(fake_kvm_vcpu(machine.fake, 1, 1)->sregs.pdptrs, other,
-				 sizeof(other));
-	else
-		ck_assert_mem_eq(fake_kvm_vcpu(machine.fake, 1, 1)->sregs.pdptrs,
-				 machine_model(1)->sregs.pdptrs, sizeof(other));
-	sections_free(&first);
-	save(&first);
-	ck_assert_int_eq(snapshot_machine(&first, &header, &err), 0);
-	ck_assert_int_eq(header.without_pdptrs, _i == 0);
 	end(second);
 }
 END_TEST
@@ -600,7 +554,6 @@ Suite *snapshot_state_suite(void)
 	tcase_add_loop_test(whole, a_snapshot_of_what_was_loaded_is_the_same, 0, 2 * FILLINGS);
 	tcase_add_loop_test(whole, on_a_host_that_lacks_something, 0, LACKING);
 	tcase_add_test(whole, pdptrs_are_not_those_in_memory);
-	tcase_add_loop_test(whole, pdptrs_that_are_not_told, 0, 3);
 	tcase_add_test(whole, a_wall_clock_is_not_written);
 	tcase_add_loop_test(whole, what_is_no_state_is_not_saved, 0, 3);
 	tcase_add_test(whole, edits_that_wait_are_saved);
