@@ -36,14 +36,6 @@
 	.balign	4
 	.long	MULTIBOOT_MAGIC, 0, -MULTIBOOT_MAGIC
 
-/* Prints "FAIL text" and ends the machine with status 1, unless the flags say `cond`. */
-	.macro check cond, text
-	j\cond	7772f
-	print	"FAIL \text\n"
-	debug_exit 1
-7772:
-	.endm
-
 	.text
 	.globl _start
 _start:

@@ -14,7 +14,6 @@
  */
 	.include "long.inc"
 
-	.set WORDS, 64
 .ifndef SPIN
 	.set SPIN, 1 << 24
 .endif
@@ -325,27 +324,10 @@ check_outer:
 7774:
 	.endm
 
-inner:	xor	%r15d, %r15d            /* step */
-	mov	$0x0123456789abcdef, %r14       /* CRC */
-	mov	$0x9e3779b97f4a7c15, %r13       /* pseudo-random number */
-	mov	$6364136223846793005, %r12
-	mov	$1442695040888963407, %r11
+inner:	sequence_begin
 
 inner_step:
-	mov	$inner_words, %edi
-	mov	$WORDS, %ecx
-1:	imul	%r12, %r13
-	add	%r11, %r13
-	mov	(%rdi), %rax
-	rol	$1, %rax
-	xor	%r13, %rax
-	mov	%rax, (%rdi)
-	rol	$5, %r14
-	add	%rax, %r14
-	add	$8, %rdi
-	dec	%ecx
-	jnz	1b
-	inc	%r15
+	sequence_step inner_words
 	mov	%r15, INNER_DATA
 
 	lea	CPUID_LEAF(%r15), %eax
