@@ -115,6 +115,7 @@ void hmp_info_version(struct hmp *hmp, const struct hmp_args *args);
 /* hmp_inspect.c */
 void hmp_info_lapic(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_mem(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_nested(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_tlb(struct hmp *hmp, const struct hmp_args *args);
 

@@ -5,6 +5,7 @@
 
 #include "monitor/monitor.h"
 #include "vmm/msr.h"
+#include "vmm/nested.h"
 
 /* Commands that look at vCPUs.  None of them can make anything dirty: they have only readers. */
 
@@ -213,6 +214,32 @@ static void write_xcrs(struct json_writer *w, const struct kvm_xcrs *x)
 	json_write_array_end(w);
 }
 
+static void write_nested(struct json_writer *w, const struct kvm_nested_state *nested)
+{
+	struct nested_summary n;
+
+	nested_summarize(nested, &n);
+	json_write_object(w, "nested");
+	json_write_string(w, "format", nested_format_name(n.format));
+	json_write_bool(w, "guest-mode", n.guest_mode);
+	json_write_bool(w, "run-pending", n.run_pending);
+	json_write_bool(w, "nested-paging", n.nested_paging);
+	if (n.format == KVM_STATE_NESTED_FORMAT_SVM) {
+		json_write_bool(w, "gif", n.gif);
+		if (n.has_control_block)
+			json_write_uint(w, "vmcb-pa", n.control_block_pa);
+	} else {
+		if (n.has_vmxon)
+			json_write_uint(w, "vmxon-pa", n.vmxon_pa);
+		if (n.has_control_block)
+			json_write_uint(w, "vmcs12-pa", n.control_block_pa);
+		json_write_bool(w, "mtf-pending", n.mtf_pending);
+		json_write_bool(w, "smm-vmxon", n.smm_vmxon);
+		json_write_bool(w, "smm-guest-mode", n.smm_guest_mode);
+	}
+	json_write_object_end(w);
+}
+
 /* Registers wider than an integer: hexadecimal, the most significant byte first. */
 static void write_wide(struct json_writer *w, const uint8_t *bytes, size_t len)
 {
@@ -282,7 +309,7 @@ static bool flag_argument(const struct qmp_call *call, const char *name)
 static uint32_t wanted(const struct qmp_call *call)
 {
 	uint32_t mask = BIT(MP_STATE) | BIT(EVENTS) | BIT(REGS) | BIT(SREGS) | BIT(DEBUGREGS) |
-			BIT(XCRS);
+			BIT(XCRS) | BIT(NESTED);
 
 	if (flag_argument(call, "msrs"))
 		mask |= BIT(MSRS);
@@ -313,6 +340,10 @@ static int write_vcpu(struct json_writer *w, struct vcpu *vcpu, uint32_t mask, s
 		write_debugregs(w, vcpu_state_debugregs(s, err));
 	if (vcpu_state_offers(s, SUBSTATE_XCRS))
 		write_xcrs(w, vcpu_state_xcrs(s, err));
+	/* A format that is not known is none that the schema could name. */
+	if (vcpu_state_offers(s, SUBSTATE_NESTED) &&
+	    nested_format_name(vcpu_state_nested(s, err)->format))
+		write_nested(w, vcpu_state_nested(s, err));
 	if (mask & BIT(XSAVE)) {
 		if (vcpu_state_fpu(s, &fpu, err) < 0)
 			return -1;

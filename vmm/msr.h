@@ -15,6 +15,12 @@ struct kvm;
 #define MSR_IA32_FEATURE_CONTROL    0x0000003a
 #define MSR_IA32_TSC_DEADLINE       0x000006e0
 
+/* IA32_VMX_BASIC and those that follow it: what the vCPU's VMX can do, the same all its life. */
+static inline bool msr_describes_vmx(uint32_t index)
+{
+	return index >= 0x480 && index <= 0x493;
+}
+
 /* MSRs in groups, in the order in which groups are written. */
 enum msr_group {
 	MSR_GROUP_PLAIN,

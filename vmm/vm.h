@@ -164,6 +164,7 @@ struct vm {
 	struct vm_actions actions;
 	struct migration *migration;    /* the last one; NULL before the first */
 	bool autostart;                 /* what comes in may run */
+	bool pdptrs_warned;             /* that snapshots lack them has been said */
 	bool time_stopped;              /* what follows is of the moment when the VM stopped */
 	bool clock_saved, pit_saved;    /* to be set at cont */
 	bool pit_halted;                /* the kernel's does not tick until then */

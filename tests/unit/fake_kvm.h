@@ -52,6 +52,8 @@ void fake_kvm_set_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *en
 			unsigned int nr);
 void fake_kvm_set_emulated_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *entries,
 				 unsigned int nr);
+/* KVM_STATE_NESTED_FORMAT_VMX, as at first, or _SVM: for new vCPUs. */
+void fake_kvm_set_nested_format(struct fake_kvm *fake, uint16_t format);
 void fake_kvm_set_api_version(struct fake_kvm *fake, int version);
 /* A host that can be told from those of another `id`; with 0, as at first, from none. */
 void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id);
@@ -130,6 +132,9 @@ void fake_kvm_windows(struct fake_kvm *fake, fake_window_fn *entry, fake_window_
 #define FAKE_VMCS12_RSP         536
 #define FAKE_VMCS12_RIP         544
 #define FAKE_VMCS12_RFLAGS      552
+
+/* What registers of an outer guest come back as when its inner guest is left by force. */
+#define FAKE_OUTER              0x07e40000
 
 struct fake_msr {
 	uint32_t index;
@@ -335,6 +340,7 @@ enum fake_violation {
 	FAKE_SET_BEFORE_COMPLETION,     /* ... and written */
 	FAKE_MIXED_FPU,                 /* SET_FPU and SET_XSAVE on one vCPU */
 	FAKE_NESTED_BEFORE_SREGS,       /* guest mode restored before VMX or SVM was enabled */
+	FAKE_VMX_MSR_IN_VMX,            /* what VMX can do set while the guest makes use of it */
 	FAKE_DEADLINE_BEFORE_TSC,       /* the deadline is compared with the old TSC */
 	FAKE_DEADLINE_BEFORE_LAPIC,     /* the timer may not be in deadline mode yet: dropped */
 	FAKE_LATE_CPUID,                /* SET_CPUID2 with another table after the first run */

@@ -8,7 +8,7 @@
 #include "tests/unit/fake_kvm_internal.h"
 #include "vmm/msr.h"
 
-/* State of a vCPU: TSC frequency, extended state, MSRs, nested guests, guest debugging. */
+/* State of a vCPU: TSC frequency, extended state, MSRs, guest debugging. */
 
 #define XSAVE_XSTATE_BV         512     /* offset of the header's first member */
 #define XSTATE_SUPPORTED        0xe7ULL /* x87, SSE, AVX, AVX-512 */
@@ -259,7 +259,8 @@ int fake_set_msrs(const struct fake_object *o, void *arg)
 	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
 		struct fake_msr *msr = fake_vcpu_msr(v, msrs->entries[i].index);
 
-		if (!msr || fake_msr_fails(o->fake, msr->index, true))
+		if (!msr || fake_msr_fails(o->fake, msr->index, true) ||
+		    !fake_nested_takes_msr(v, msr, msrs->entries[i].data))
 			return (int)i;
 		/* Until Linux 6.15 this is as if the guest had written it. */
 		if (v->vm->xen.msr && msr->index == v->vm->xen.msr) {
@@ -287,65 +288,6 @@ int fake_setup_mce(const struct fake_object *o, void *arg)
 	memcpy(&mcg_cap, arg, sizeof(mcg_cap));
 	if (!(mcg_cap & 0xff) || (mcg_cap & 0xff) > (uint64_t)o->fake->cap[KVM_CAP_MCE])
 		return -EINVAL;
-	return 0;
-}
-
-/* ---- Nested guests ---- */
-
-size_t fake_nested_size(const struct fake_kvm *fake)
-{
-	size_t size = (size_t)fake->cap[KVM_CAP_NESTED_STATE];
-
-	return size > sizeof(struct kvm_nested_state) ? size : sizeof(struct kvm_nested_state);
-}
-
-int fake_get_nested(const struct fake_object *o, void *arg)
-{
-	const struct kvm_nested_state *now = o->vcpu->nested;
-	struct kvm_nested_state *nested = arg;
-
-	if (nested->size < now->size) {
-		nested->size = now->size;
-		return -E2BIG;
-	}
-	memcpy(nested, now, now->size);
-	return 0;
-}
-
-bool fake_same_nested(struct fake_vcpu *v, const void *arg)
-{
-	const struct kvm_nested_state *nested = arg;
-
-	return nested->size == v->nested->size && !memcmp(nested, v->nested, nested->size);
-}
-
-/*
- * Restoring a vCPU in guest mode on VMX loads RIP, RSP and RFLAGS from the inner guest's VMCS, as a
- * VM entry would: general registers set before are lost.
- */
-int fake_set_nested(const struct fake_object *o, void *arg)
-{
-	const struct kvm_nested_state *nested = arg;
-	struct fake_vcpu *v = o->vcpu;
-	bool vmx = nested->format == KVM_STATE_NESTED_FORMAT_VMX;
-	bool guest_mode = nested->flags & KVM_STATE_NESTED_GUEST_MODE;
-
-	if (nested->size < sizeof(*nested) || nested->size > fake_nested_size(v->fake) ||
-	    nested->format != v->nested->format ||
-	    (guest_mode && nested->size < sizeof(*nested) + 4096))
-		return -EINVAL;
-	if (guest_mode && !(vmx ? v->sregs.cr4 & X86_CR4_VMXE : v->sregs.efer & X86_EFER_SVME)) {
-		fake_violate(v->fake, FAKE_NESTED_BEFORE_SREGS);
-		return -EINVAL;
-	}
-	memcpy(v->nested, nested, nested->size);
-	if (guest_mode && vmx) {
-		const uint8_t *vmcs12 = (const uint8_t *)nested + sizeof(*nested);
-
-		memcpy(&v->regs.rsp, vmcs12 + FAKE_VMCS12_RSP, 8);
-		memcpy(&v->regs.rip, vmcs12 + FAKE_VMCS12_RIP, 8);
-		memcpy(&v->regs.rflags, vmcs12 + FAKE_VMCS12_RFLAGS, 8);
-	}
 	return 0;
 }
 

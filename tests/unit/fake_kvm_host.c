@@ -149,6 +149,13 @@ void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t va
 	pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_kvm_set_nested_format(struct fake_kvm *fake, uint16_t format)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->nested_format = format;
+	pthread_mutex_unlock(&fake->lock);
+}
+
 void fake_kvm_set_api_version(struct fake_kvm *fake, int version)
 {
 	pthread_mutex_lock(&fake->lock);

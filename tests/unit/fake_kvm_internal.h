@@ -12,8 +12,9 @@
  *     fake_kvm_record.c  the record of calls and the questions to it
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
- *     fake_kvm_ext.c     ... extended state, MSRs, nested guests, debugging
+ *     fake_kvm_ext.c     ... extended state, MSRs, debugging
  *     fake_kvm_cpuid.c   CPUID, of the host and of vCPUs
+ *     fake_kvm_nested.c  ... nested guests
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *     fake_kvm_msr.c     ... the guest's MSRs: filters, and Xen's hypercall pages
@@ -65,6 +66,7 @@ struct fake_kvm {
 	struct kvm_cpuid2 *supported_cpuid, *emulated_cpuid;
 	fake_alter_fn *alter_cpuid;
 	void *alter_opaque;
+	uint16_t nested_format;         /* KVM_STATE_NESTED_FORMAT_* */
 
 	/* Misbehaviour. */
 	unsigned int nr_faults;
@@ -155,22 +157,28 @@ bool fake_same_lapic(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_ext.c */
 size_t fake_xsave_size(const struct fake_kvm *fake);
-size_t fake_nested_size(const struct fake_kvm *fake);
 fake_handler fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
 	fake_get_xsave2, fake_set_xsave, fake_get_fpu, fake_set_fpu, fake_get_xcrs, fake_set_xcrs,
-	fake_get_msrs, fake_set_msrs, fake_get_nested, fake_set_nested, fake_set_guest_debug,
-	fake_setup_mce, fake_kvmclock_ctrl;
+	fake_get_msrs, fake_set_msrs, fake_set_guest_debug, fake_setup_mce, fake_kvmclock_ctrl;
 bool fake_same_tsc_khz(struct fake_vcpu *v, const void *arg);
 bool fake_same_xsave(struct fake_vcpu *v, const void *arg);
 bool fake_same_fpu(struct fake_vcpu *v, const void *arg);
 bool fake_same_xcrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
-bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_cpuid.c */
 fake_handler fake_get_supported_cpuid, fake_get_emulated_cpuid, fake_get_cpuid2, fake_set_cpuid2;
 bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_nested.c */
+size_t fake_nested_size(const struct fake_kvm *fake);
+void fake_nested_power_on(struct fake_vcpu *v);
+bool fake_nested_takes_cr4(const struct fake_vcpu *v, uint64_t cr4);
+void fake_nested_efer_set(struct fake_vcpu *v);
+bool fake_nested_takes_msr(struct fake_vcpu *v, const struct fake_msr *msr, uint64_t value);
+fake_handler fake_get_nested, fake_set_nested;
+bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);

@@ -242,6 +242,7 @@ const char *fake_kvm_violations(struct fake_kvm *fake)
 		[FAKE_SET_BEFORE_COMPLETION] = "state written while I/O was uncommitted",
 		[FAKE_MIXED_FPU] = "KVM_SET_FPU and KVM_SET_XSAVE on one vCPU",
 		[FAKE_NESTED_BEFORE_SREGS] = "nested guest mode before VMX or SVM was enabled",
+		[FAKE_VMX_MSR_IN_VMX] = "an MSR that describes VMX set in VMX operation",
 		[FAKE_DEADLINE_BEFORE_TSC] = "TSC deadline written before the TSC",
 		[FAKE_DEADLINE_BEFORE_LAPIC] = "TSC deadline written before the LAPIC",
 		[FAKE_LATE_CPUID] = "another CPUID table after the first run",

@@ -84,6 +84,9 @@ int main(void)
 	srunner_add_suite(runner, options_xen_suite());
 	srunner_add_suite(runner, xen_hvm_suite());
 	srunner_add_suite(runner, snapshot_xen_suite());
+	srunner_add_suite(runner, nested_suite());
+	srunner_add_suite(runner, pdptrs_suite());
+	srunner_add_suite(runner, snapshot_nested_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

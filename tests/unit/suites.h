@@ -75,5 +75,8 @@ Suite *machine_state_suite(void);
 Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
+Suite *nested_suite(void);
+Suite *pdptrs_suite(void);
+Suite *snapshot_nested_suite(void);
 
 #endif

@@ -15,9 +15,14 @@
 #define VCPU_VERSION    1
 #define TOPOLOGY_VERSION 1
 
-/* Section "machine": KVM features in effect, which the meaning of events depends on. */
+/*
+ * Section "machine": KVM features in effect, which the meaning of events depends on; and that one was
+ * missing which there was a need of.
+ */
 #define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
 #define FEATURE_TRIPLE_FAULT      (1U << 1)
+#define FEATURE_WITHOUT_PDPTRS    (1U << 2)
+#define FEATURES (FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT | FEATURE_WITHOUT_PDPTRS)
 
 /* Section "machine": run states as they are saved. */
 static const enum run_state saved_states[] = {
@@ -42,21 +47,43 @@ static uint8_t state_to_save(enum run_state state)
 	return 0;
 }
 
+/* Whether there are PDPTRs, of vCPUs in PAE paging, which this host's KVM does not tell. */
+static int find_missing_pdptrs(struct vm *vm, bool *missing, struct error *err)
+{
+	*missing = false;
+	for (unsigned int i = 0; i < vm->nr_vcpus && !*missing; i++) {
+		const struct kvm_sregs2 *sregs = vcpu_state_sregs(&vm->vcpu[i].state, err);
+
+		if (!sregs)
+			return -1;
+		*missing = vcpu_sregs_use_pdptrs(sregs) &&
+			   !(sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID);
+	}
+	if (*missing && !vm->pdptrs_warned)
+		log_warning("vCPUs are in PAE paging, and this host's KVM does not tell their PDPTRs "
+			    "(KVM_CAP_SREGS2): snapshots have them as guest memory does");
+	vm->pdptrs_warned |= *missing;
+	return 0;
+}
+
 static int save_machine(struct vm *vm, enum run_state state, struct sections *sections,
 			struct error *err)
 {
 	const struct kvm_caps *caps = &vm->kvm->caps;
 	struct bytes_out *out = sections_add(sections, "machine", MACHINE_VERSION, true, err);
+	bool without_pdptrs;
 	uint32_t khz;
 
-	if (!out || vm_tsc_khz(vm, &khz, err) < 0)
+	if (!out || vm_tsc_khz(vm, &khz, err) < 0 ||
+	    find_missing_pdptrs(vm, &without_pdptrs, err) < 0)
 		return -1;
 	bytes_put_u32(out, vm->nr_vcpus);
 	bytes_put_u64(out, vm->memory.size);
 	bytes_put_u8(out, state_to_save(state));
 	bytes_put_u64(out, khz);
 	bytes_put_u32(out, (caps->exception_payload ? FEATURE_EXCEPTION_PAYLOAD : 0) |
-			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0));
+			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0) |
+			   (without_pdptrs ? FEATURE_WITHOUT_PDPTRS : 0));
 	return 0;
 }
 
@@ -135,7 +162,8 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
 		return error_set(err, ENOTSUP, "the snapshot is of a machine in a run state that "
 				 "this vmond does not know: %u", state);
 	machine->state = saved_states[state];
-	if (features & ~(FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT))
+	machine->without_pdptrs = features & FEATURE_WITHOUT_PDPTRS;
+	if (features & ~FEATURES)
 		return error_set(err, ENOTSUP, "the snapshot is of a machine with KVM features "
 				 "that this vmond does not know: 0x%" PRIx32, features);
 	return read_topology(sections, machine, err);
@@ -223,6 +251,7 @@ static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, 
 	if (version == 0)
 		return error_set(err, EINVAL, "the snapshot has no section \"%s\"", name);
 	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0 ||
+	    snapshot_check_nested_format(&vm->vcpu[i], same_host, saved, err) < 0 ||
 	    (!same_host &&
 	     snapshot_check_cpuid(&vm->vcpu[i], saved->cpuid, force, err) < 0))
 		return error_prefix(err, "section \"%s\"", name);
@@ -394,6 +423,9 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	if (rc == 0)
 		rc = load(vm, sections, force, &saved_vm, saved, &xen, scaled, err);
 	xen_hvm_free(xen);
+	if (rc == 0 && machine.without_pdptrs)
+		log_warning("the snapshot is of a host whose KVM did not tell the PDPTRs of vCPUs in PAE "
+			    "paging: they are those in guest memory now");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		snapshot_free_vcpu(&saved[i]);
 	free(saved);
