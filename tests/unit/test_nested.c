@@ -355,7 +355,7 @@ START_TEST(a_reset_ends_it)
 	/* As an inner guest may have it: that it is 0 there does not mean anything. */
 	fake_vcpu_msr(v, SYSENTER_EIP)->value = 0;
 	mark = fake_kvm_mark(fix.fake);
-	ck_assert_msg(vcpu_reset_edit(&fix.state[0], true, &err) == 0, "%s", err.text);
+	ck_assert_msg(vcpu_reset_edit(&fix.state[0], 0, true, &err) == 0, "%s", err.text);
 	ck_assert_msg(vcpu_state_after_reset(&fix.state[0], &err) == 0, "%s", err.text);
 	/* One that is out already needs nothing. */
 	ck_assert_uint_eq(fake_kvm_count_request(fix.fake, mark, 0, KVM_SET_NESTED_STATE),
@@ -409,7 +409,7 @@ START_TEST(no_room_for_a_header)
 	ck_assert(!vcpu_state_offers(&fix.state[0], SUBSTATE_NESTED));
 	ck_assert_ptr_null(vcpu_state_nested(&fix.state[0], &err));
 	ck_assert_int_eq(err.code, ENOTSUP);
-	ck_assert_int_eq(vcpu_reset_edit(&fix.state[0], true, &err), 0);
+	ck_assert_int_eq(vcpu_reset_edit(&fix.state[0], 0, true, &err), 0);
 	ck_assert_int_eq(vcpu_page_space(&fix.state[0], NULL, &space, &err), 0);
 	ck_assert(!space.nested);
 	ck_assert_int_eq(vcpu_state_after_reset(&fix.state[0], &err), 0);
