@@ -73,8 +73,8 @@ void hmp_print_registers(struct text *out, int cpu, const struct hmp_registers *
 void hmp_print_nested(struct text *out, int cpu, const struct kvm_nested_state *nested);
 
 /*
- * Both say so in a last line when HMP_OUTPUT_MAX or PAGEWALK_MAX_TABLES cut them short.  Addresses on
- * the right are physical to whom the tables belong, an inner guest if the vCPU is in one.
+ * Both say so in a last line when HMP_OUTPUT_MAX or PAGEWALK_MAX_TABLES cut them short.  Addresses
+ * on the right are physical to whom the tables belong, an inner guest if the vCPU is in one.
  */
 void hmp_print_tlb(struct text *out, const struct page_space *space);
 void hmp_print_mem(struct text *out, const struct page_space *space);

@@ -89,8 +89,9 @@ static int settle_pdptrs(const struct vm *vm, struct vcpu_state *s, const struct
 			      pdptrs_named(values), json_get(values, "cr3"), err) < 0)
 		return -1;
 	if (!vm->kvm->caps.sregs2 && vcpu_sregs_use_pdptrs(&registers->sregs))
-		log_warning("vCPU %d is in PAE paging, and this host's KVM does not give access to its "
-			    "PDPTRs (KVM_CAP_SREGS2): they will be those in its memory", s->index);
+		log_warning("vCPU %d is in PAE paging, and this host's KVM does not give access to "
+			    "its PDPTRs (KVM_CAP_SREGS2): they will be those in its memory",
+			    s->index);
 	return 0;
 }
 

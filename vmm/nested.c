@@ -9,7 +9,7 @@
 #define PAGE_SIZE  4096
 #define PHYS_BITS_MAX 52                /* Intel SDM vol. 3A, 4.1.4; AMD APM vol. 2, 5.1 */
 
-/* Of KVM's struct vmcs12, whose layout is fixed (vmx_check_vmcs12_offsets()); bits: SDM vol. 3C, 24.6. */
+/* Of KVM's struct vmcs12, with a layout that is fixed (vmx_check_vmcs12_offsets()); SDM, 24.6. */
 #define VMCS12_EPT_POINTER  120
 #define VMCS12_CPU_BASED    748
 #define VMCS12_SECONDARY    804
@@ -22,7 +22,6 @@
 #define VMCB_NESTED_CR3 0x0b0
 #define VMCB_EFER       0x4d0
 #define VMCB_CR4        0x548
-#define VMCB_CR0        0x558
 #define NP_ENABLE       1
 
 #define CR0_PG   (1ULL << 31)
@@ -79,10 +78,13 @@ static uint64_t data_at(const struct kvm_nested_state *nested, size_t offset, si
 	return value;
 }
 
-/* Of the outer guest's state KVM gives all of what VMRUN has saved (svm_get_nested_state()). */
+/*
+ * Of the outer guest's state KVM gives all of what VMRUN has saved (svm_get_nested_state()).  There
+ * is no VMRUN without paging.
+ */
 static void svm_tables(const struct kvm_nested_state *nested, struct kvm_sregs2 *outer)
 {
-	outer->cr0 = data_at(nested, VMCB_CR0, 8);
+	outer->cr0 = CR0_PG;
 	outer->cr4 = data_at(nested, VMCB_CR4, 8);
 	outer->efer = data_at(nested, VMCB_EFER, 8);
 	outer->cr3 = data_at(nested, VMCB_NESTED_CR3, 8);
@@ -152,8 +154,8 @@ void nested_summarize(const struct kvm_nested_state *nested, struct nested_summa
 static int check_page(const char *name, uint64_t address, struct error *err)
 {
 	if (address % PAGE_SIZE || address >> PHYS_BITS_MAX)
-		return error_set(err, EINVAL, "the nested state's %s is at 0x%llx, which is not the "
-				 "address of a page", name, (unsigned long long)address);
+		return error_set(err, EINVAL, "the nested state's %s is at 0x%llx, which is not "
+				 "the address of a page", name, (unsigned long long)address);
 	return 0;
 }
 
@@ -168,8 +170,9 @@ static int check_vmx(const struct kvm_nested_state *nested, struct error *err)
 				 "does not know: 0x%x", vmx->flags);
 	/* KVM takes these of a vCPU in SMM, which it is told of only behind this. */
 	if (vmx->smm.flags)
-		return error_set(err, ENOTSUP, "the nested state is that of an SMI in VMX operation, "
-				 "and can not be restored: flags 0x%x for SMM", vmx->smm.flags);
+		return error_set(err, ENOTSUP, "the nested state is that of an SMI in VMX "
+				 "operation, and can not be restored: flags 0x%x for SMM",
+				 vmx->smm.flags);
 	if (nested->flags & KVM_STATE_NESTED_EVMCS && vmx->vmxon_pa != NO_ADDRESS)
 		return error_set(err, ENOTSUP, "the nested state is in an enlightened VMCS, which "
 				 "vmond does not enable");
@@ -219,14 +222,14 @@ int nested_check(const struct kvm_nested_state *nested, size_t len, uint64_t efe
 	unsigned int known = vmx ? VMX_FLAGS : SVM_FLAGS;
 
 	if (nested->size != len)
-		return error_set(err, EINVAL, "the nested state has %zu bytes, and says that it has "
-				 "%u", len, nested->size);
+		return error_set(err, EINVAL, "the nested state has %zu bytes, and says that it "
+				 "has %u", len, nested->size);
 	if (!nested_format_name(nested->format))
 		return error_set(err, ENOTSUP, "the nested state has a format that this vmond does "
 				 "not know: %u", nested->format);
 	if (nested->flags & ~known)
-		return error_set(err, ENOTSUP, "the nested state has flags that this vmond does not "
-				 "know for %s: 0x%x", nested_format_name(nested->format),
+		return error_set(err, ENOTSUP, "the nested state has flags that this vmond does "
+				 "not know for %s: 0x%x", nested_format_name(nested->format),
 				 nested->flags);
 	if (nested->flags & (KVM_STATE_NESTED_RUN_PENDING | KVM_STATE_NESTED_MTF_PENDING) &&
 	    !(nested->flags & KVM_STATE_NESTED_GUEST_MODE))

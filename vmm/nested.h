@@ -32,7 +32,7 @@ void nested_turn_off(struct kvm_nested_state *nested, uint16_t format);
 struct nested_summary {
 	uint16_t format;
 	bool guest_mode;                /* the vCPU is in its inner guest: so are its registers */
-	bool run_pending;               /* and enters it for the first time since VMLAUNCH or VMRUN */
+	bool run_pending;               /* and has yet to enter it, after VMLAUNCH or VMRUN */
 	bool nested_paging;             /* EPT or NPT maps the inner guest's memory */
 	bool gif;                       /* SVM */
 	bool mtf_pending;               /* VMX: a monitor trap */
@@ -44,16 +44,16 @@ struct nested_summary {
 void nested_summarize(const struct kvm_nested_state *nested, struct nested_summary *summary);
 
 /*
- * The nested tables that map the memory of the inner guest which the vCPU is in, as struct page_space
- * has them.  False where there are none.
+ * The nested tables that map the memory of the inner guest which the vCPU is in, as struct
+ * page_space has them.  False where there are none.
  */
 bool nested_tables(const struct kvm_nested_state *nested, bool *ept, struct kvm_sregs2 *outer);
 
 /*
  * Says what is wrong with a state from elsewhere: sizes, flags and addresses that no KVM gives or
  * takes (vmx_set_nested_state(), svm_set_nested_state(), and what x86.c checks before them).  `len`
- * bytes are there, at least a header; `efer` is that of the vCPU.  What is in the control block itself
- * KVM alone can tell.
+ * bytes are there, at least a header; `efer` is that of the vCPU.  What is in the control block
+ * itself KVM alone can tell.
  */
 int nested_check(const struct kvm_nested_state *nested, size_t len, uint64_t efer,
 		 struct error *err);

@@ -252,7 +252,8 @@ bool page_space_each(const struct page_space *space,
 	}
 }
 
-bool page_space_translate(const struct page_space *space, uint64_t va, struct page_mapping *mapping)
+bool page_space_translate(const struct page_space *space, uint64_t va,
+			  struct page_mapping *mapping)
 {
 	struct paging p = paging_of(space);
 	struct rights rights = { true, true, true };
@@ -321,7 +322,8 @@ size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, s
 bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
 		   bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque)
 {
-	return page_space_each(&(struct page_space){ .memory = memory, .sregs = sregs }, fn, opaque);
+	return page_space_each(&(struct page_space){ .memory = memory, .sregs = sregs }, fn,
+			       opaque);
 }
 
 bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,

@@ -24,15 +24,16 @@ enum paging_mode { PAGING_NONE, PAGING_32BIT, PAGING_PAE, PAGING_4LEVEL, PAGING_
 enum paging_mode paging_mode(const struct kvm_sregs2 *sregs);
 
 /*
- * Where a vCPU's virtual addresses lead, by its paging registers; vcpu_page_space() has that of a vCPU.
- * Of one in an inner guest with nested paging these lead to what is physical memory to that guest, and
- * nested tables of the outer one's from there to RAM (Intel SDM vol. 3C, 28.3; AMD APM vol. 2, 15.25).
+ * Where a vCPU's virtual addresses lead, by its paging registers; vcpu_page_space() has that of a
+ * vCPU.  Of one in an inner guest with nested paging these lead to what is physical memory to that
+ * guest, and nested tables of the outer one's from there to RAM (Intel SDM vol. 3C, 28.3; AMD APM
+ * vol. 2, 15.25).
  */
 struct page_space {
 	const struct memory *memory;
 	const struct kvm_sregs2 *sregs;
 	bool nested;
-	bool ept;                       /* the nested tables have EPT's entries, else those of `outer` */
+	bool ept;                       /* the nested tables have EPT's entries, else `outer`'s */
 	struct kvm_sregs2 outer;        /* CR0, CR4, EFER, and as CR3 their root */
 };
 
@@ -69,7 +70,8 @@ bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
  * begins.  With PAGING_NONE va is the address itself and the page everything.  In 32-bit and PAE
  * paging bits 63:32 of va do not count.  False when nothing is mapped there.
  */
-bool page_space_translate(const struct page_space *space, uint64_t va, struct page_mapping *mapping);
+bool page_space_translate(const struct page_space *space, uint64_t va,
+			  struct page_mapping *mapping);
 bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
 			struct page_mapping *mapping);
 

@@ -65,20 +65,23 @@ static int load(const struct page_space *space, uint64_t reserved, struct kvm_sr
 static int check_set(const struct kvm_sregs2 *after, uint64_t reserved, unsigned int set,
 		     bool host_has_sregs2, struct error *err)
 {
+	unsigned long long wrong;
+
 	for (unsigned int i = 0; i < NR_PDPTRS; i++) {
 		if (!(set >> i & 1))
 			continue;
 		if (!host_has_sregs2)
 			return error_set(err, ENOTSUP, "Register 'pdptr%u' can not be set: this "
-					 "host's KVM does not give access to it (KVM_CAP_SREGS2)", i);
+					 "host's KVM does not give access to it "
+					 "(KVM_CAP_SREGS2)", i);
 		if (!vcpu_sregs_use_pdptrs(after))
 			return error_set(err, EINVAL, "Register 'pdptr%u' can not be set: the vCPU "
 					 "is not in PAE paging", i);
-		if (wrong_bits(after->pdptrs[i], reserved))
+		wrong = wrong_bits(after->pdptrs[i], reserved);
+		if (wrong)
 			return error_set(err, EINVAL, "Register 'pdptr%u' can not be 0x%llx: bits "
 					 "0x%llx are reserved", i,
-					 (unsigned long long)after->pdptrs[i],
-					 (unsigned long long)wrong_bits(after->pdptrs[i], reserved));
+					 (unsigned long long)after->pdptrs[i], wrong);
 	}
 	return 0;
 }

@@ -382,13 +382,15 @@ static int write_one(struct vcpu_state *s, enum vcpu_substate sub, enum vcpu_lev
 }
 
 /*
- * In the order of the table, but for nested guests (KVM: vmx/nested.c, svm/nested.c, svm_set_efer()):
- *   - Out of everything comes first.  While the vCPU is in its inner guest, what is written goes into
- *     that one's control block, and leaving it, which also happens when SREGS clears EFER.SVME,
- *     brings back the outer one's; while it is in VMX operation, SREGS without CR4.VMXE is refused.
+ * In the order of the table, but for nested guests (KVM: vmx/nested.c, svm/nested.c,
+ * svm_set_efer()):
+ *   - Out of everything comes first.  While the vCPU is in its inner guest, what is written goes
+ *     into that one's control block, and leaving it, which also happens when SREGS clears
+ *     EFER.SVME, brings back the outer one's; while it is in VMX operation, SREGS without CR4.VMXE
+ *     is refused.
  *   - Into something comes behind sregs, which enable it, and behind the MSRs that describe VMX.
- *   - SET_NESTED_STATE of VMX inside an inner guest loads RIP, RSP and RFLAGS from its control block,
- *     so that regs have to follow.
+ *   - SET_NESTED_STATE of VMX inside an inner guest loads RIP, RSP and RFLAGS from its control
+ *     block, so that regs have to follow.
  */
 static int write_all(struct vcpu_state *s, enum vcpu_level level, struct error *err)
 {

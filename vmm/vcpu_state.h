@@ -202,11 +202,12 @@ int vcpu_state_replace(struct vcpu_state *s, uint32_t mask, struct error *err);
 /*
  * The hooks: the only writers to the kernel.  Each writes, in the order of the table, what is dirty
  * and belongs to its level or a lower one.  At FULL, regs go before sregs, each written once, so
- * that paging is still off when KVM_SET_REGS comes: that keeps the stale-CR3 bug of Linux 2.6.38
- * to 2.6.39 quiet.  (The exceptions are for nested guests: a state outside of VMX and SVM operation
- * is written in front of regs and sregs, since leaving an inner guest overwrites those; and of a
- * vCPU restored inside one KVM's VMX code takes RIP, RSP and RFLAGS from its control block in
- * KVM_SET_NESTED_STATE, so there regs follow.)  A hook that fails says which request and why; what it had not written stays dirty.
+ * that paging is still off when KVM_SET_REGS comes: that keeps the stale-CR3 bug of Linux 2.6.38 to
+ * 2.6.39 quiet.  (The exceptions are for nested guests: a state outside of VMX and SVM operation is
+ * written in front of regs and sregs, since leaving an inner guest overwrites those; and of a vCPU
+ * restored inside one KVM's VMX code takes RIP, RSP and RFLAGS from its control block in
+ * KVM_SET_NESTED_STATE, so there regs follow.)  A hook that fails says which request and why; what
+ * it had not written stays dirty.
  */
 int vcpu_state_after_init(struct vcpu_state *s, struct error *err);     /* FULL */
 int vcpu_state_after_load(struct vcpu_state *s, struct error *err);     /* FULL */

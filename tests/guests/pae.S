@@ -93,7 +93,7 @@ _start:
 1:	print	"pdptrs in memory\n"
 2:
 
-	/* EBP: step; EDI: pseudo-random; what WINDOW1 and WINDOW2 show now is in page1 and page2. */
+	/* EBP: step; EDI: pseudo-random; what the windows show now is in page1 and page2. */
 	xor	%ebp, %ebp
 	mov	$0x9e3779b9, %edi
 	mov	%ebp, PAGE1
@@ -159,7 +159,7 @@ swap:	mov	pdpt + 8, %eax
 expect:	mov	$PAGE1, %eax
 	mov	$PAGE2, %edx
 	mov	swapped, %ecx
-	cmp	%ecx, kept              /* not swapped in memory, which counts; or it is, and does not */
+	cmp	%ecx, kept              /* swapped, and memory does not count; or neither */
 	je	1f
 	xchg	%eax, %edx
 1:	mov	%eax, page1

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest with a guest of its own: turns on SVM (AMD APM vol. 2, chapter 15) and runs an inner guest
- * that counts.  The inner one spends nearly all of the time, without an exit, and then asks the
- * outer one, by CPUID, for numbers that it checks, and tells it by OUT how far it has come, which the
- * outer one prints:
+ * A guest with a guest of its own: turns on SVM (AMD APM vol. 2, chapter 15) and runs an inner
+ * guest that counts.  The inner one spends nearly all of the time, without an exit, and then asks
+ * the outer one, by CPUID, for numbers that it checks, and tells it by OUT how far it has come,
+ * which the outer one prints:
  *
  *	step N CRC
  *
  * The CRC is of a sequence that any host can compute again.  The two differ in all that a world
- * switch replaces: registers, control registers, descriptor tables, FS and GS, and where the
- * inner one's memory at INNER_DATA is: by nested paging where there is that, else by its own tables.
+ * switch replaces: registers, control registers, descriptor tables, FS and GS, and where the inner
+ * one's memory at INNER_DATA is: by nested paging where there is that, else by its own tables.
  * Each checks at every exit and entry that it has what is its own.  No interrupt comes to either.
  */
 	.include "long.inc"

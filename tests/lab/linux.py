@@ -30,7 +30,7 @@ LOOKS = [
     ("info tlb", rf"{NUMBER}: {NUMBER} [X-][G-][P-][D-][A-][C-][T-][U-][W-]"),
     ("info mem", rf"{NUMBER}-{NUMBER} {NUMBER} [u-]r[w-]"),
     ("info lapic", None),
-    ("info nested -a", r"CPU#\d+ (svm|vmx) guest-mode=0 run-pending=0 nested-paging=0.*|this host.*"),
+    ("info nested -a", r"CPU#\d+ (svm|vmx) guest-mode=0 run-pending=0 .*|this host.*"),
     ("info vcpu-sync", None),
     ("info mtree", None),
     ("xp /8xg 0x1000000", r"[0-9a-f]{16}: 0x[0-9a-f]{16} 0x[0-9a-f]{16}"),

@@ -5,10 +5,10 @@
 usage: run.py [WORD]...                 only tests whose name contains one of the words
        run.py --inside PART [WORD]...   what the former runs in the lab (see PARTS)
 
-The lab has one processor, so there are some side by side, each with a part of the tests.  Where this
-machine's own KVM has hardware virtualisation, the tests are run on it as well.  VMOND and GUESTS in
-the environment say where things are, as for the live tests.  Exit status 0 if nothing failed, 1 if
-something did, 77 if everything was skipped.
+The lab has one processor, so there are some side by side, each with a part of the tests.  Where
+this machine's own KVM has hardware virtualisation, the tests are run on it as well.  VMOND and
+GUESTS in the environment say where things are, as for the live tests.  Exit status 0 if nothing
+failed, 1 if something did, 77 if everything was skipped.
 """
 
 import os
@@ -37,8 +37,8 @@ SECONDS, PATIENCE = 1200, 150
 # The largest guest has 5 GiB, of which it touches little.
 MEMORY = 6144
 
-# What is run side by side: "boots" is about as long as all the rest, and "shadow" is a lab of its own,
-# where KVM goes without nested paging.
+# What is run side by side: "boots" is about as long as all the rest, and "shadow" is a lab of its
+# own, where KVM goes without nested paging.
 PARTS = {"boots": lambda test: ".Boots." in test.id(),
          "shadow": lambda test: ".Shadow." in test.id(),
          "others": lambda test: not re.search(r"\.(Boots|Shadow)\.", test.id()),

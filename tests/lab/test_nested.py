@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Guests whose state does not show in registers and memory alone: one that has a guest of its own,
-and one in PAE paging.  Both are stopped, looked at, saved and handed on from process to process, over
-and over, the former always inside its inner guest, and not one step is lost or repeated.
+and one in PAE paging.  Both are stopped, looked at, saved and handed on from process to process,
+over and over, the former always inside its inner guest, and not one step is lost or repeated.
 
 The environment can ask for more: GENERATIONS, how often.
 """
@@ -20,7 +20,7 @@ GENERATIONS = int(os.environ.get("GENERATIONS", "100"))
 # Where it is a matter of course, or was proved elsewhere.
 FEW = max(GENERATIONS // 10, 2)
 
-# Of svm.elf: the inner guest's memory at the first address is that of the outer one's at the second.
+# Of svm.elf: the inner guest's memory at the first address is the outer one's at the second.
 INNER_DATA, REALLY = 48 << 20, 32 << 20
 # Of pae.elf: two windows, and the two pages that they show in one order or the other.
 WINDOWS, PAGES = (0x40000000, 0x80000000), (0x600000, 0x800000)
@@ -164,7 +164,7 @@ class Pae(Handed):
 
 
 class Shadow(Handed):
-    """Where KVM itself makes the tables that the processor walks, there are PDPTRs, as on Intel's."""
+    """Where KVM itself makes the tables that are walked, there are PDPTRs, as on Intel's."""
 
     def stop_between(self, m, rng):
         """Always with PDPTRs that are not those in memory."""

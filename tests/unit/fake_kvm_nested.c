@@ -7,8 +7,8 @@
 #include "vmm/msr.h"
 
 /*
- * A vCPU with guests of its own: x86.c, vmx/nested.c and svm/nested.c, as far as they have rules about
- * what is set, and in which order.
+ * A vCPU with guests of its own: x86.c, vmx/nested.c and svm/nested.c, as far as they have rules
+ * about what is set, and in which order.
  */
 
 #define NO_ADDRESS UINT64_MAX
@@ -53,9 +53,9 @@ void fake_nested_power_on(struct fake_vcpu *v)
 }
 
 /*
- * Out of an inner guest by force.  The outer one's state comes back: on VMX by a VM exit, which loads
- * what the control block has for the host; on SVM that which is kept in a control block at all, and
- * RIP and the like are not.
+ * Out of an inner guest by force.  The outer one's state comes back: on VMX by a VM exit, which
+ * loads what the control block has for the host; on SVM that which is kept in a control block at
+ * all, and RIP and the like are not.
  */
 static void leave_guest(struct fake_vcpu *v)
 {

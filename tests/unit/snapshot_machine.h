@@ -25,8 +25,8 @@ const char *vcpu_difference(const struct fake_vcpu *a, const struct fake_vcpu *b
 void save(struct sections *sections);
 void save_vm(struct vm *vm, struct sections *sections);
 /*
- * The state of a machine of `filling` on the host that there is, which is gone then; machine_host() has
- * been called for another one.
+ * The state of a machine of `filling` on the host that there is, which is gone then; machine_host()
+ * has been called for another one.
  */
 void saved_elsewhere(struct sections *sections, unsigned int nr_vcpus, enum filling filling);
 /* Creates a machine like the first one, beside it. */

@@ -91,7 +91,7 @@ static const struct {
 	{ VMX, ROOT, FLAGS, 0x8, "pending for a guest that is not entered: flags 0x8" },
 	{ VMX, OUT, VMCS, 0x6000, "a VMCS or a guest, and no VMXON region" },
 	{ VMX, OUT, FLAGS, 0x1, "a VMCS or a guest, and no VMXON region" },
-	{ VMX, ROOT, VMXON, 0x5001, "VMXON region is at 0x5001, which is not the address of a page" },
+	{ VMX, ROOT, VMXON, 0x5001, "VMXON region is at 0x5001, which is not the address" },
 	{ VMX, ROOT, VMXON, 1ULL << 52, "VMXON region is at 0x10000000000000" },
 	{ VMX, GUEST, VMCS, 0x6800, "VMCS is at 0x6800" },
 	{ VMX, GUEST, VMCS, 0x5000, "its VMCS and its VMXON region both at 0x5000" },
@@ -100,7 +100,7 @@ static const struct {
 	{ VMX, GUEST, SIZE, 128 + 4095, "4095 bytes for a VMCS and its shadow" },
 	{ VMX, ROOT, SIZE, 128 + 4096, "a guest, or 4096 bytes of one, and no VMCS" },
 	{ VMX, ROOT, FLAGS, 0x4, "an enlightened VMCS" },
-	{ VMX, ROOT, SMM, 0x1, "an SMI in VMX operation, and can not be restored: flags 0x1 for SMM" },
+	{ VMX, ROOT, SMM, 0x1, "and can not be restored: flags 0x1 for SMM" },
 	{ VMX, OUT, SMM, 0x8002, "flags 0x8002 for SMM" },
 	{ VMX, GUEST, HDR_FLAGS, 2, "flags for VMX that this vmond does not know: 0x2" },
 	{ SVM, OUT, SIZE, 128 + 4096, "4096 bytes for the VMCB of no guest" },
@@ -179,7 +179,6 @@ static void turn_paging_on(uint16_t format)
 	if (format == SVM) {
 		put_data(0x090, 1, 8);
 		put_data(0x0b0, 0x7000, 8);
-		put_data(0x558, 0x80000001, 8);
 		put_data(0x548, 0x20, 8);
 		put_data(0x4d0, 0x1500, 8);
 		return;
@@ -309,8 +308,8 @@ START_TEST(written_where_it_is_taken)
 	for (unsigned int i = 0; i < 2; i++)
 		ck_assert_int_eq(vcpu_state_msr_edit(s, i, 0x77, &err), 0);
 	mark = fake_kvm_mark(fix.fake);
-	ck_assert_msg((full ? vcpu_state_after_load(s, &err) : vcpu_state_after_reset(s, &err)) == 0,
-		      "%s", err.text);
+	ck_assert_msg(full ? vcpu_state_after_load(s, &err) == 0 :
+			     vcpu_state_after_reset(s, &err) == 0, "%s", err.text);
 	ck_assert_str_eq(fixture_sets(mark, 0), full ? orders[_i % ORDERS].full :
 						       orders[_i % ORDERS].reset);
 	ck_assert_mem_eq(fix.model[0]->nested, &n, n.state.size);

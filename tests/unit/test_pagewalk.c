@@ -424,7 +424,7 @@ START_TEST(an_inner_guest)
 	struct page_mapping m;
 	uint8_t buf[8];
 
-	/* The inner guest's tables, at its pages 1 to 4: its page 5 at 0, a hole, and a large page. */
+	/* Its tables, at its pages 1 to 4: its page 5 at 0, a hole, and a large page. */
 	put64(0x11000, 0, 0x2000 | P | W | U);
 	put64(0x12000, 0, 0x3000 | P | W | U);
 	put64(0x13000, 0, 0x4000 | P | W | U);

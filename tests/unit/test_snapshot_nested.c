@@ -106,7 +106,7 @@ static void count_pdptrs(enum log_level level, const char *text)
 	said += level == LOG_LEVEL_WARNING && strstr(text, "PDPTRs");
 }
 
-/* A host that does not tell them: the snapshot says so, and the log, once when saving and at a load. */
+/* A host that does not tell them: the snapshot says so, and the log, once of all saves. */
 START_TEST(pdptrs_that_are_not_told)
 {
 	static const uint64_t other[4] = { 0x5001, 0x6001, 0x7001, 0x8001 };

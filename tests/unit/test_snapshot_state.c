@@ -207,8 +207,8 @@ START_TEST(each_is_written_once_and_in_order)
 	filter = fake_filter(mark, FAKE_ANY, KVM_CLASS_SET);
 	ck_assert_str_eq(fake_kvm_names(machine.fake, filter), _i ? order_nested : order);
 	/*
-	 * Nothing is read that is going to be replaced, but what kind of nested guests there can be;
-	 * and the TSC is not written as an MSR.
+	 * Nothing is read that is going to be replaced, but what kind of nested guests there can
+	 * be; and the TSC is not written as an MSR.
 	 */
 	filter.class = KVM_CLASS_GET;
 	ck_assert_str_eq(fake_kvm_names(machine.fake, filter),

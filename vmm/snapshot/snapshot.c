@@ -16,8 +16,8 @@
 #define TOPOLOGY_VERSION 1
 
 /*
- * Section "machine": KVM features in effect, which the meaning of events depends on; and that one was
- * missing which there was a need of.
+ * Section "machine": KVM features in effect, which the meaning of events depends on; and that one
+ * was missing which there was a need of.
  */
 #define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
 #define FEATURE_TRIPLE_FAULT      (1U << 1)
@@ -60,8 +60,8 @@ static int find_missing_pdptrs(struct vm *vm, bool *missing, struct error *err)
 			   !(sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID);
 	}
 	if (*missing && !vm->pdptrs_warned)
-		log_warning("vCPUs are in PAE paging, and this host's KVM does not tell their PDPTRs "
-			    "(KVM_CAP_SREGS2): snapshots have them as guest memory does");
+		log_warning("vCPUs are in PAE paging, and this host's KVM does not tell their "
+			    "PDPTRs (KVM_CAP_SREGS2): snapshots have them as guest memory does");
 	vm->pdptrs_warned |= *missing;
 	return 0;
 }
@@ -424,8 +424,8 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 		rc = load(vm, sections, force, &saved_vm, saved, &xen, scaled, err);
 	xen_hvm_free(xen);
 	if (rc == 0 && machine.without_pdptrs)
-		log_warning("the snapshot is of a host whose KVM did not tell the PDPTRs of vCPUs in PAE "
-			    "paging: they are those in guest memory now");
+		log_warning("the snapshot is of a host whose KVM did not tell the PDPTRs of vCPUs "
+			    "in PAE paging: they are those in guest memory now");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		snapshot_free_vcpu(&saved[i]);
 	free(saved);

@@ -22,7 +22,7 @@ struct snapshot_machine {
 	 */
 	enum run_state state;
 	uint64_t tsc_khz;               /* 0: the host that saved it could not say */
-	bool without_pdptrs;            /* of vCPUs in PAE paging, which that host's KVM did not tell */
+	bool without_pdptrs;            /* of vCPUs in PAE paging: that host did not tell */
 };
 int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
 		     struct error *err);

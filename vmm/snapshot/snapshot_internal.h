@@ -105,8 +105,8 @@ int snapshot_parse_vcpu(struct vcpu *vcpu, struct bytes_in *in, bool force,
 void snapshot_free_vcpu(struct snapshot_vcpu *saved);
 
 /*
- * Nested state has the format of a processor, VMX or SVM: an error if the one saved is in use and not
- * that of this host, and no item any more if it is not in use.  Asks the kernel, where it must.
+ * Nested state has the format of a processor, VMX or SVM: an error if the one saved is in use and
+ * not that of this host, and no item any more if it is not in use.  Asks the kernel, where it must.
  */
 int snapshot_check_nested_format(struct vcpu *vcpu, bool same_host, struct snapshot_vcpu *saved,
 				 struct error *err);
