@@ -217,8 +217,8 @@ START_TEST(tsc_frequencies)
 	/* After the table, before the MSRs that go with it; what the table says is so. */
 	filter = fake_filter(0, 1, KVM_CLASS_SET);
 	sets = fake_kvm_names(machine.fake, filter);
-	ck_assert_str_eq(sets, clocks[_i].sets ? "SET_CPUID2 SET_TSC_KHZ SET_MSRS SET_MSRS" :
-						 "SET_CPUID2 SET_MSRS SET_MSRS");
+	ck_assert_str_eq(sets, clocks[_i].sets ? "SET_CPUID2 SET_TSC_KHZ" : _i ? "SET_CPUID2" :
+			 "SET_CPUID2 SET_MSRS SET_MSRS");
 	if (clocks[_i].khz) {
 		ck_assert_uint_eq(machine_model(1)->tsc_khz, clocks[_i].khz);
 		ck_assert_uint_eq(reg(1, 0x40000010, 0, CPUID_REG_EAX), clocks[_i].khz);
