@@ -295,7 +295,7 @@ static void remember_ram(void)
 	memcpy(ram_before, machine.vm->memory.host, machine.vm->memory.size);
 }
 
-/* But for the pages in `changed`, which ends with 0. */
+/* But for the pages in `changed`, which ends with UINT64_MAX. */
 static void check_rest_of_ram(const uint64_t *changed)
 {
 	for (uint64_t gpa = 0; gpa < machine.vm->memory.size; gpa += PAGE) {
@@ -336,7 +336,8 @@ START_TEST(pages_of_both_blobs)
 	ck_assert(xen_page_is(machine.vm, 0x1ff000, true, 1));
 	ck_assert(xen_page_is(machine.vm, 0x4000, true, 0));
 	ck_assert(xen_page_is(machine.vm, 0x6000, false, 1));
-	check_rest_of_ram((const uint64_t[]){ 0x1000, 0x2000, 0x3000, 0x4000, 0x6000, 0x1ff000, 0 });
+	check_rest_of_ram((const uint64_t[]){ 0x1000, 0x2000, 0x3000, 0x4000, 0x6000, 0x1ff000,
+						  UINT64_MAX });
 	ck_assert_uint_eq(machine_model(0)->msr_faults, 0);
 	ck_assert_uint_eq(machine_model(0)->regs.rip, rip + 16);
 	ck_assert_uint_eq(fake_vcpu_msr(machine_model(0), 0x174)->value, 0x1234);
@@ -363,7 +364,7 @@ START_TEST(faults)
 	remember_ram();
 	RUN(xen_wrmsr(writes[_i / 2].long_mode, writes[_i / 2].value), rdmsr);
 	ck_assert_uint_eq(machine_model(0)->msr_faults, 2);
-	check_rest_of_ram((const uint64_t[]){ 0 });
+	check_rest_of_ram((const uint64_t[]){ UINT64_MAX });
 	ck_assert_uint_eq(xen_written(machine.vm)->nr, 0);
 	ck_assert_uint_eq(xen_written(machine.vm)->refused, _i % 2 ? 0 : 1);
 	xen_end();
