@@ -145,7 +145,7 @@ static void add_bits(struct missing *m, uint32_t leaf, uint32_t subleaf, enum re
 	}
 }
 
-/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there, and such. */
+/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there. */
 static bool has_kvm_leaves(const struct kvm_cpuid2 *table)
 {
 	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 0x40000000, 0);
