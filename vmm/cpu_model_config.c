@@ -14,26 +14,26 @@
 #define NEAR 3
 
 const struct cpu_property cpu_properties[CPU_PROPERTY_COUNT] = {
-	[CPU_VENDOR] = { "vendor", CPU_PROPERTY_STRING, "12 characters" },
-	[CPU_MODEL_ID] = { "model-id", CPU_PROPERTY_STRING, "name, up to 48 characters" },
+	[CPU_VENDOR] = { "vendor", CPU_PROPERTY_STRING, "12 characters", 0, 0 },
+	[CPU_MODEL_ID] = { "model-id", CPU_PROPERTY_STRING, "name, up to 48 characters", 0, 0 },
 	[CPU_FAMILY] = { "family", CPU_PROPERTY_NUMBER, "0 to 270", 0, 0xf + 0xff },
 	[CPU_MODEL_NUMBER] = { "model", CPU_PROPERTY_NUMBER, "0 to 255", 0, 255 },
 	[CPU_STEPPING] = { "stepping", CPU_PROPERTY_NUMBER, "0 to 15", 0, 15 },
 	[CPU_PHYS_BITS] = { "phys-bits", CPU_PROPERTY_NUMBER, "of physical addresses, 32 to 52", 32,
 			    52 },
-	[CPU_HOST_PHYS_BITS] = { "host-phys-bits", CPU_PROPERTY_BOOL, "as many as the host has" },
+	[CPU_HOST_PHYS_BITS] = { "host-phys-bits", CPU_PROPERTY_BOOL, "as many as the host has", 0, 0 },
 	[CPU_LEVEL] = { "level", CPU_PROPERTY_NUMBER, "highest basic leaf", 1, 0xff },
 	[CPU_XLEVEL] = { "xlevel", CPU_PROPERTY_NUMBER, "highest extended leaf", 0x80000000,
 			 0x800000ff },
 	/* KVM takes kHz in 32 bits. */
 	[CPU_TSC_FREQUENCY] = { "tsc-frequency", CPU_PROPERTY_NUMBER, "in Hz", 1000000,
 				UINT32_MAX * 1000ULL },
-	[CPU_PMU] = { "pmu", CPU_PROPERTY_BOOL, "performance counters" },
-	[CPU_KVM] = { "kvm", CPU_PROPERTY_BOOL, "KVM's own leaves and features" },
+	[CPU_PMU] = { "pmu", CPU_PROPERTY_BOOL, "performance counters", 0, 0 },
+	[CPU_KVM] = { "kvm", CPU_PROPERTY_BOOL, "KVM's own leaves and features", 0, 0 },
 	[CPU_VMWARE_CPUID_FREQ] = { "vmware-cpuid-freq", CPU_PROPERTY_BOOL,
-				    "frequencies in leaf 0x40000010" },
-	[CPU_MIGRATABLE] = { "migratable", CPU_PROPERTY_BOOL, "nothing that can not migrate" },
-	[CPU_ENFORCE] = { "enforce", CPU_PROPERTY_BOOL, "what can not be had is an error" },
+				    "frequencies in leaf 0x40000010", 0, 0 },
+	[CPU_MIGRATABLE] = { "migratable", CPU_PROPERTY_BOOL, "nothing that can not migrate", 0, 0 },
+	[CPU_ENFORCE] = { "enforce", CPU_PROPERTY_BOOL, "what can not be had is an error", 0, 0 },
 };
 
 const struct cpu_property *cpu_property_at(unsigned int i)
