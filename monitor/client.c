@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,30 @@ static bool queue_is_full(const struct monitor_client *client)
 	       (client->queued && client->queue_bytes > QUEUE_BYTES);
 }
 
+/* A request with both members is in error, and takes its place in the queue like all others. */
+static bool is_urgent(const struct monitor_client *client, const struct json_value *value)
+{
+	return client->oob && value && json_get(value, "exec-oob") && !json_get(value, "execute");
+}
+
+/* Nothing more is parsed for now. */
+static bool is_full(const struct monitor_client *client)
+{
+	return client->has_urgent || queue_is_full(client);
+}
+
 /* json_parser_fn: a request, or an error that takes its place in the queue. */
 static bool on_value(void *opaque, struct json_value *value, const char *error)
 {
 	struct monitor_client *client = opaque;
 	struct request *request;
 
+	if (is_urgent(client, value)) {
+		client->urgent = (struct request){ .value = *value, .urgent = true };
+		client->has_urgent = true;
+		value->type = JSON_NULL;
+		return false;
+	}
 	request = &client->queue[(client->queue_first + client->queued) % QUEUE_LENGTH];
 	memset(request, 0, sizeof(*request));
 	if (value) {
@@ -52,6 +71,19 @@ void client_take_request(struct monitor_client *client, struct request *request)
 	client->queue_first = (client->queue_first + 1) % QUEUE_LENGTH;
 	if (!--client->queued)
 		client->queue_bytes = 0;
+}
+
+bool client_next_request(struct monitor_client *client, struct request *request)
+{
+	if (client->has_urgent) {
+		*request = client->urgent;
+		client->has_urgent = false;
+	} else if (client->queued && !client->pending) {
+		client_take_request(client, request);
+	} else {
+		return false;
+	}
+	return true;
 }
 
 static void drop_rest(struct monitor_client *client)
@@ -92,7 +124,7 @@ static void take_rest(struct monitor_client *client)
 		if (!client->rest_len)
 			drop_rest(client);
 	}
-	if (client->eof && !client->rest_len && !queue_is_full(client))
+	if (client->eof && !client->rest_len && !is_full(client))
 		json_parser_end(client->parser);
 }
 
@@ -150,27 +182,41 @@ static void set_reading(struct monitor_client *client, bool reading)
 		client->reading = reading;
 }
 
+/* Not just silent from now on, waiting for a reply. */
+static bool peer_is_gone(const struct monitor_client *client)
+{
+	struct pollfd poll_fd = { .fd = client->fd };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
 void client_update(struct monitor_client *client)
 {
 	struct monitor *monitor = client->monitor;
 	size_t unread = evbuffer_get_length(client->output);
 
 	client->blocked = unread > (client->blocked ? OUTPUT_HIGH / 2 : OUTPUT_HIGH);
-	if (!client->blocked && !queue_is_full(client))
+	if (!client->blocked && !is_full(client))
 		take_rest(client);
-	/* As long as there is a rest, one of the two holds. */
-	set_reading(client, !client->eof && !queue_is_full(client) && !client->blocked);
+	/* As long as there is a rest, one of the last two holds. */
+	set_reading(client, !client->eof && !is_full(client) && !client->blocked);
 
 	if (client->broken || json_parser_is_broken(client->parser)) {
 		client_close(client, "out of memory");
 		return;
 	}
-	if (client->queued && !client->blocked && !client->is_ready) {
+	if (client->eof && client->pending && peer_is_gone(client)) {
+		client_close(client, NULL);
+		return;
+	}
+	if ((client->has_urgent || (client->queued && !client->pending)) && !client->blocked &&
+	    !client->is_ready) {
 		client->is_ready = true;
 		TAILQ_INSERT_TAIL(&monitor->ready, client, ready_link);
 		monitor_want_turn(monitor);
 	}
-	if (client->eof && !client->queued && !client->rest_len && !unread)
+	if (client->eof && !client->queued && !client->has_urgent && !client->pending &&
+	    !client->executing && !client->rest_len && !unread)
 		client_close(client, NULL);
 }
 
@@ -319,11 +365,16 @@ void client_close(struct monitor_client *client, const char *why)
 		TAILQ_REMOVE(&monitor->ready, client, ready_link);
 	if (client->wants_flush)
 		TAILQ_REMOVE(&monitor->flush, client, flush_link);
+	if (client->has_urgent)
+		json_clear(&client->urgent.value);
+	client->has_urgent = false;
 	while (client->queued) {
 		client_take_request(client, &request);
 		json_clear(&request.value);
 		free(request.error);
 	}
+	if (client->pending)
+		pending_lose_client(client->pending);
 	drop_rest(client);
 	fd_queue_clear(&client->received);
 	fd_names_clear(&client->names);
@@ -347,6 +398,25 @@ void client_release(struct monitor_client *client)
 	free(client);
 }
 
+bool client_begin(struct monitor_client *client)
+{
+	bool outer = client->executing;
+
+	client->executing = true;
+	return outer;
+}
+
+void client_end(struct monitor_client *client, bool outer)
+{
+	client->executing = outer;
+	if (outer)
+		return;
+	if (client->fd >= 0)
+		client_update(client);
+	else
+		client_release(client);
+}
+
 void client_finish(struct monitor_client *client)
 {
 	while (send_some(client) > 0)
@@ -363,6 +433,7 @@ static void greet(struct monitor_client *client)
 	json_write_object(&w, "QMP");
 	monitor_write_version(&w, "version");
 	json_write_array(&w, "capabilities");
+	json_write_string(&w, NULL, "oob");
 	json_write_array_end(&w);
 	json_write_object_end(&w);
 	json_write_object_end(&w);

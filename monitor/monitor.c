@@ -29,6 +29,7 @@ static void on_turn(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
+	monitor_drop_orphans(monitor);
 	while ((client = TAILQ_FIRST(&monitor->flush)))
 		client_flush(client);
 	client = TAILQ_FIRST(&monitor->ready);
@@ -54,6 +55,7 @@ struct monitor *monitor_new(const struct monitor_config *config, struct error *e
 	TAILQ_INIT(&monitor->clients);
 	TAILQ_INIT(&monitor->ready);
 	TAILQ_INIT(&monitor->flush);
+	TAILQ_INIT(&monitor->orphans);
 	fdsets_init(&monitor->fdsets);
 	migrate_init(&monitor->migrate, config->base, config->vm, &monitor->fdsets);
 	monitor->turn = evtimer_new(config->base, on_turn, monitor);
@@ -78,6 +80,7 @@ void monitor_free(struct monitor *monitor)
 		listener_free(listener);
 	while ((client = TAILQ_FIRST(&monitor->clients)))
 		client_finish(client);
+	monitor_drop_orphans(monitor);
 	migrate_free(&monitor->migrate);
 	monitor_free_events(monitor);
 	if (monitor->turn)

@@ -13,6 +13,7 @@
 #include "monitor/json.h"
 #include "monitor/migrate.h"
 #include "monitor/monitor.h"
+#include "monitor/text.h"
 #include "monitor/unix_socket.h"
 
 /*
@@ -21,6 +22,7 @@
  *      listener.c  sockets that wait for clients
  *      client.c    one client's bytes: input, output, back-pressure, its end
  *      request.c   what one request does, and its reply
+ *      pending.c   replies that come later
  *      events.c    events to all clients
  *      monitor.c   the monitor as a whole, and the order in which clients are served
  *
@@ -52,6 +54,22 @@
 struct request {
 	struct json_value value;        /* if error is NULL */
 	char *error;
+	bool urgent;                    /* exec-oob */
+};
+
+/* A reply that comes later.  See monitor/qmp.h. */
+struct qmp_pending {
+	struct monitor *monitor;
+	struct monitor_client *client;          /* NULL once it is gone */
+	TAILQ_ENTRY(qmp_pending) link;          /* in monitor->orphans, if client is NULL */
+	qmp_gone_fn *gone;
+	void *opaque;
+	struct qmp_call *call;                  /* while the handler that deferred runs; else NULL */
+	struct json_value request;              /* from then on; JSON_NULL before */
+	const struct json_value *id;            /* in the request, or NULL */
+	struct json_writer reply;
+	bool is_text;                           /* it is `text` that is to be returned */
+	struct text text;
 };
 
 struct monitor_client {
@@ -64,7 +82,9 @@ struct monitor_client {
 	int fd;                                 /* -1 once closed */
 	bool pretty;
 	bool negotiated;                        /* qmp_capabilities has succeeded */
+	bool oob;                               /* and has enabled exec-oob */
 	bool executing;                         /* freed only afterwards */
+	struct qmp_pending *pending;            /* the reply that the queue waits for, or NULL */
 	bool broken;                            /* memory ran out: closed at the next occasion */
 
 	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
@@ -77,6 +97,8 @@ struct monitor_client {
 	struct request queue[QUEUE_LENGTH];     /* a ring */
 	size_t queue_first, queued;
 	size_t queue_bytes;                     /* parsed since the queue was empty */
+	struct request urgent;                  /* exec-oob: before those of the queue */
+	bool has_urgent;
 	struct fd_queue received;               /* descriptors that came with the input */
 	bool lost_fds;                          /* some of them were, and it was logged */
 	struct fd_names names;                  /* of getfd */
@@ -113,6 +135,7 @@ struct monitor {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(client_list, monitor_client) clients;
 	struct client_list ready;               /* have requests that may be carried out, in turn */
+	TAILQ_HEAD(, qmp_pending) orphans;      /* have lost their client, and are to be told */
 	struct client_list flush;               /* have output that nobody has tried to send yet */
 	/* Timer of length 0: once per turn of the loop, while `ready` or `flush` holds anyone. */
 	struct event *turn;
@@ -133,6 +156,8 @@ void listener_free(struct listener *listener);
 /* client.c */
 /* Takes the next request off the queue, which must hold one. */
 void client_take_request(struct monitor_client *client, struct request *request);
+/* The urgent one, or else the next of the queue if it does not wait for a reply.  False: neither. */
+bool client_next_request(struct monitor_client *client, struct request *request);
 /*
  * Sends len bytes of w->text, as far as the socket takes them, and queues the rest.  May take the
  * text away from the writer.  Closes the client when that fails.
@@ -157,12 +182,43 @@ void client_update(struct monitor_client *client);
  */
 void client_close(struct monitor_client *client, const char *why);
 void client_release(struct monitor_client *client);
+/*
+ * Between these two the client may be closed and is not freed; that and client_update() follow with
+ * the second, unless it was executing before (`outer`, what the first has returned).
+ */
+bool client_begin(struct monitor_client *client);
+void client_end(struct monitor_client *client, bool outer);
 /* Sends what the socket takes without waiting, then closes and frees. */
 void client_finish(struct monitor_client *client);
 
 /* request.c */
 /* Carries out the client's next request and sends the reply.  May free the client. */
 void client_execute(struct monitor_client *client);
+/*
+ * The parts of a reply: in front of what the handler writes, and behind it.  Both may fail, as
+ * writers do; request_write_failure() then says so instead.
+ */
+void request_begin_reply(struct json_writer *w);
+void request_end_reply(struct json_writer *w, const struct json_value *id);
+void request_write_failure(struct json_writer *w, const struct json_value *id);
+/* What an HMP command has printed, as "return", with CR and LF at the ends of lines as in QEMU. */
+void request_write_text(struct json_writer *w, const struct text *out);
+/* A reply as a whole, instead of whatever has been written. */
+void request_write_error(struct json_writer *w, const struct json_value *id,
+			 enum qmp_error_class class, const char *description);
+
+/* Sends the reply that the client's queue has waited for, which is no longer pending. */
+void client_answer(struct monitor_client *client, struct json_writer *w);
+
+/* pending.c */
+/* The handler has returned: the pending reply keeps the request, for its id. */
+void pending_keep_request(struct qmp_pending *pending, struct json_value *request);
+/* There will be no reply through this one, and nobody is told. */
+void pending_abandon(struct qmp_pending *pending);
+/* The client is being closed. */
+void pending_lose_client(struct qmp_pending *pending);
+/* Tells those who would have replied.  Once a turn, as long as there are any. */
+void monitor_drop_orphans(struct monitor *monitor);
 
 /* events.c */
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */

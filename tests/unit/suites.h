@@ -65,5 +65,6 @@ Suite *machine_state_suite(void);
 Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
+Suite *pending_suite(void);
 
 #endif

@@ -55,6 +55,18 @@ static const struct {
 	{ "system_reset", qmp_system_reset },
 };
 
+/* Those that never wait and look at no vCPU. */
+static bool may_overtake(const char *name)
+{
+	static const char *const names[] = { "migrate_cancel", "query-migrate", "query-status" };
+	size_t i;
+
+	for (i = 0; i < COUNT(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
 START_TEST(test_table)
 {
 	ck_assert_uint_eq(QMP_COMMAND_COUNT, COUNT(commands));
@@ -63,7 +75,8 @@ START_TEST(test_table)
 		ck_assert_str_eq(qmp_commands[i].name, commands[i].name);
 		ck_assert_msg(qmp_commands[i].handler == commands[i].handler,
 			      "%s has another handler", commands[i].name);
-		ck_assert_msg(!qmp_commands[i].allow_oob, "%s", commands[i].name);
+		ck_assert_msg(qmp_commands[i].allow_oob == may_overtake(commands[i].name), "%s",
+			      commands[i].name);
 		if (i > 0)
 			ck_assert_str_lt(qmp_commands[i - 1].name, qmp_commands[i].name);
 	}

@@ -153,7 +153,8 @@ static bool is_quiet(const struct wire *wire)
 {
 	const struct monitor_client *client;
 
-	if (!TAILQ_EMPTY(&wire->monitor->ready) || !TAILQ_EMPTY(&wire->monitor->flush))
+	if (!TAILQ_EMPTY(&wire->monitor->ready) || !TAILQ_EMPTY(&wire->monitor->flush) ||
+	    !TAILQ_EMPTY(&wire->monitor->orphans))
 		return false;
 	TAILQ_FOREACH(client, &wire->monitor->clients, link) {
 		struct pollfd poll_fd = {

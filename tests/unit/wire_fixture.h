@@ -15,7 +15,7 @@
 
 #define GREETING \
 	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 2, \"major\": 7}, " \
-	"\"package\": \"vmond-" PACKAGE_VERSION "\"}, \"capabilities\": []}}\r\n"
+	"\"package\": \"vmond-" PACKAGE_VERSION "\"}, \"capabilities\": [\"oob\"]}}\r\n"
 #define NEGOTIATE "{\"execute\": \"qmp_capabilities\"}"
 #define OK "{\"return\": {}}\r\n"
 #define FAILURE(class, desc) \
