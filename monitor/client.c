@@ -86,6 +86,11 @@ bool client_next_request(struct monitor_client *client, struct request *request)
 	return true;
 }
 
+bool client_has_request(const struct monitor_client *client)
+{
+	return client->fd >= 0 && (client->has_urgent || (client->queued && !client->pending));
+}
+
 static void drop_rest(struct monitor_client *client)
 {
 	free(client->rest);
@@ -156,6 +161,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t len = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	bool nobody_waited;
 
 	(void)what;
 	if (len < 0) {
@@ -163,6 +169,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 			client_close(client, NULL);
 		return;
 	}
+	nobody_waited = monitor_begin(monitor);
 	if (msg.msg_controllen || (msg.msg_flags & MSG_CTRUNC))
 		take_descriptors(client, &msg);
 	if (len)
@@ -170,6 +177,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 	else
 		client->eof = true;
 	client_update(client);
+	monitor_end(monitor, nobody_waited);
 }
 
 static void set_reading(struct monitor_client *client, bool reading)
@@ -209,9 +217,9 @@ void client_update(struct monitor_client *client)
 		client_close(client, NULL);
 		return;
 	}
-	if ((client->has_urgent || (client->queued && !client->pending)) && !client->blocked &&
-	    !client->is_ready) {
+	if (client_has_request(client) && !client->blocked && !client->is_ready) {
 		client->is_ready = true;
+		monitor->nr_ready++;
 		TAILQ_INSERT_TAIL(&monitor->ready, client, ready_link);
 		monitor_want_turn(monitor);
 	}
@@ -294,16 +302,18 @@ static int queue_text(struct monitor_client *client, struct json_writer *w, size
 	return 0;
 }
 
+void client_put(struct monitor_client *client, struct json_writer *w)
+{
+	if (w->failed || queue_text(client, w, 0) < 0)
+		client_close(client, "out of memory for a reply");
+}
+
 void client_send(struct monitor_client *client, struct json_writer *w)
 {
 	size_t sent = 0;
 	ssize_t ret;
 
-	if (w->failed) {
-		client_close(client, "out of memory for a reply");
-		return;
-	}
-	if (!evbuffer_get_length(client->output)) {
+	if (!w->failed && !evbuffer_get_length(client->output)) {
 		ret = send(client->fd, w->text, w->len, MSG_NOSIGNAL);
 		if (ret < 0 && !may_send_later(errno)) {
 			client_close(client, NULL);
@@ -313,7 +323,7 @@ void client_send(struct monitor_client *client, struct json_writer *w)
 		if (sent == w->len)
 			return;
 	}
-	if (queue_text(client, w, sent) < 0)
+	if (w->failed || queue_text(client, w, sent) < 0)
 		client_close(client, "out of memory for a reply");
 	else
 		client_flush(client);
@@ -351,6 +361,15 @@ static void log_close(const struct monitor_client *client, const char *why)
 	log_warning("monitor client (process %ld) is disconnected: %s", (long)peer.pid, why);
 }
 
+void client_not_ready(struct monitor_client *client)
+{
+	if (!client->is_ready)
+		return;
+	client->is_ready = false;
+	client->monitor->nr_ready--;
+	TAILQ_REMOVE(&client->monitor->ready, client, ready_link);
+}
+
 void client_close(struct monitor_client *client, const char *why)
 {
 	struct monitor *monitor = client->monitor;
@@ -361,8 +380,7 @@ void client_close(struct monitor_client *client, const char *why)
 	if (why)
 		log_close(client, why);
 	TAILQ_REMOVE(&monitor->clients, client, link);
-	if (client->is_ready)
-		TAILQ_REMOVE(&monitor->ready, client, ready_link);
+	client_not_ready(client);
 	if (client->wants_flush)
 		TAILQ_REMOVE(&monitor->flush, client, flush_link);
 	if (client->has_urgent)

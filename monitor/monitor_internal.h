@@ -47,6 +47,16 @@
 /* A client is dropped when so many bytes of events wait for it. */
 #define EVENTS_MAX ((size_t)16 << 20)
 
+/*
+ * Scheduling.  Clients that have requests stand in line.  In a turn of the event loop the first of
+ * them has a batch carried out, of up to QUEUE_LENGTH requests, but none is begun once the turn has
+ * taken TURN_NS; if that is not so yet the next client has its batch, none twice; and who has more
+ * to do stands at the end of the line again.  So what a client waits for, once its request has
+ * arrived, is one request of each other client, or the TURN_NS that many short ones of it may take;
+ * whether those read their replies or not, since nothing waits for a socket.
+ */
+#define TURN_NS 100000
+
 /* One read takes up to so much. */
 #define INPUT_SIZE ((size_t)64 << 10)
 
@@ -135,6 +145,9 @@ struct monitor {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(client_list, monitor_client) clients;
 	struct client_list ready;               /* have requests that may be carried out, in turn */
+	size_t nr_ready;
+	int64_t turn_ns;                        /* TURN_NS, but for tests */
+	bool busy;                              /* lists are being served, or will be right away */
 	TAILQ_HEAD(, qmp_pending) orphans;      /* have lost their client, and are to be told */
 	struct client_list flush;               /* have output that nobody has tried to send yet */
 	/* Timer of length 0: once per turn of the loop, while `ready` or `flush` holds anyone. */
@@ -147,8 +160,14 @@ struct monitor {
 };
 
 /* monitor.c */
-/* Sees to it that the lists `ready` and `flush` are served. */
+/* Sees to it that the lists `ready`, `flush` and `orphans` are served. */
 void monitor_want_turn(struct monitor *monitor);
+/*
+ * Around what input of a client brings about: a request that nobody stands before is carried out at
+ * once, in the second.  That takes what the first has returned.
+ */
+bool monitor_begin(struct monitor *monitor);
+void monitor_end(struct monitor *monitor, bool nobody_waited);
 
 /* listener.c */
 void listener_free(struct listener *listener);
@@ -156,6 +175,10 @@ void listener_free(struct listener *listener);
 /* client.c */
 /* Takes the next request off the queue, which must hold one. */
 void client_take_request(struct monitor_client *client, struct request *request);
+/* Whether it has one that may be carried out now. */
+bool client_has_request(const struct monitor_client *client);
+/* Takes it out of the list of those that have. */
+void client_not_ready(struct monitor_client *client);
 /* The urgent one, or else the next of the queue if it does not wait for a reply.  False: neither. */
 bool client_next_request(struct monitor_client *client, struct request *request);
 /*
@@ -163,6 +186,8 @@ bool client_next_request(struct monitor_client *client, struct request *request)
  * text away from the writer.  Closes the client when that fails.
  */
 void client_send(struct monitor_client *client, struct json_writer *w);
+/* The same with more to follow right away: client_send() or client_flush() sends it. */
+void client_put(struct monitor_client *client, struct json_writer *w);
 /*
  * Appends text of an event to the output without copying it; `release` is called when it is not
  * needed any more.  Closes the client when it is too far behind.
@@ -192,8 +217,11 @@ void client_end(struct monitor_client *client, bool outer);
 void client_finish(struct monitor_client *client);
 
 /* request.c */
-/* Carries out the client's next request and sends the reply.  May free the client. */
-void client_execute(struct monitor_client *client);
+/*
+ * Carries out a batch of the client's requests, the first whatever the time is and no other after
+ * `end` (CLOCK_MONOTONIC), and sends the replies.  May free the client.
+ */
+void client_execute(struct monitor_client *client, int64_t end);
 /*
  * The parts of a reply: in front of what the handler writes, and behind it.  Both may fail, as
  * writers do; request_write_failure() then says so instead.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/monitor_internal.h"
+#include "vmm/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -214,26 +215,57 @@ static void answer_errors(struct monitor_client *client, struct json_writer *w,
 	}
 }
 
-void client_execute(struct monitor_client *client)
+/* Carries out one request, if there is one.  Returns whether there is a reply now, in `w`. */
+static bool execute_next(struct monitor_client *client, struct json_writer *w)
 {
-	struct json_writer *w = &client->monitor->writer;
-	struct vm *vm = client->monitor->config.vm;
-	bool outer = client_begin(client), answered = true;
 	struct request request;
+	bool answered = true;
 
-	if (vm)
-		vm_hold_back(vm);
 	empty_writer(w, client->pretty);
-	if (!client_next_request(client, &request)) {
-		answered = false;
-	} else if (request.error) {
+	if (!client_next_request(client, &request))
+		return false;
+	if (request.error) {
 		answer_errors(client, w, &request);
 	} else {
 		answered = execute(client, w, &request.value, request.urgent);
 		json_clear(&request.value);
 	}
-	if (answered && client->fd >= 0)
-		client_send(client, w);
+	return answered;
+}
+
+/*
+ * Whether the batch may go on.  Not with vCPUs held back that are to go: they might have to stop for
+ * the next command, and can not while they are held.
+ */
+static bool goes_on(const struct monitor_client *client, int64_t end)
+{
+	const struct vm *vm = client->monitor->config.vm;
+
+	return client_has_request(client) && !(vm && vm->go_pending) &&
+	       evbuffer_get_length(client->output) <= OUTPUT_HIGH && clock_ns(CLOCK_MONOTONIC) < end;
+}
+
+void client_execute(struct monitor_client *client, int64_t end)
+{
+	struct json_writer *w = &client->monitor->writer;
+	struct vm *vm = client->monitor->config.vm;
+	bool outer = client_begin(client), answered, more;
+	unsigned int count = 0;
+
+	if (vm)
+		vm_hold_back(vm);
+	do {
+		answered = execute_next(client, w);
+		more = ++count < QUEUE_LENGTH && goes_on(client, end);
+		if (client->fd < 0)
+			break;
+		if (answered && more)
+			client_put(client, w);
+		else if (answered)
+			client_send(client, w);
+		else if (!more && evbuffer_get_length(client->output))
+			client_flush(client);
+	} while (more && client->fd >= 0);
 	if (vm)
 		vm_let_go(vm);
 	client_end(client, outer);
