@@ -97,7 +97,7 @@ static void broadcast(struct monitor *monitor, struct event_text *compact)
 		next = TAILQ_NEXT(client, link);
 		if (!client->negotiated)
 			continue;
-		if (client->pretty) {
+		if (client->options.pretty) {
 			if (!pretty)
 				pretty = write_pretty_event(compact);
 			text = pretty;

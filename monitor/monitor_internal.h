@@ -20,9 +20,12 @@
  * Shared by the files that implement monitor/monitor.h:
  *
  *      listener.c  sockets that wait for clients
+ *      address.c   what --monitor says
+ *      access.c    who may connect
  *      client.c    one client's bytes: input, output, back-pressure, its end
  *      request.c   what one request does, and its reply
  *      pending.c   replies that come later
+ *      terminal.c  clients of the text monitor
  *      events.c    events to all clients
  *      monitor.c   the monitor as a whole, and the order in which clients are served
  *
@@ -62,8 +65,9 @@
 
 /* What the client asked for, or what is wrong with what it sent. */
 struct request {
-	struct json_value value;        /* if error is NULL */
+	struct json_value value;        /* if the other two are NULL */
 	char *error;
+	char *line;                     /* of a text monitor */
 	bool urgent;                    /* exec-oob */
 };
 
@@ -90,12 +94,16 @@ struct monitor_client {
 	bool is_ready, wants_flush;
 
 	int fd;                                 /* -1 once closed */
-	bool pretty;
+	int out_fd;                             /* the same, for sockets */
+	bool is_socket, is_pollable;            /* of `fd` */
+	struct monitor_options options;
+	struct terminal *terminal;              /* of a text monitor; else NULL */
 	bool negotiated;                        /* qmp_capabilities has succeeded */
 	bool oob;                               /* and has enabled exec-oob */
 	bool executing;                         /* freed only afterwards */
 	struct qmp_pending *pending;            /* the reply that the queue waits for, or NULL */
 	bool broken;                            /* memory ran out: closed at the next occasion */
+	bool untrusted;                         /* it does not mean what it says: the same */
 
 	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
 	struct event *readable;
@@ -124,8 +132,13 @@ struct monitor_client {
 struct listener {
 	TAILQ_ENTRY(listener) link;
 	struct monitor *monitor;
-	struct unix_socket socket;
-	bool pretty;
+	char name[UNIX_SOCKET_PATH_SIZE + 8];   /* for log lines */
+	struct unix_socket socket;              /* without a path, but for unix: */
+	bool is_unix;                           /* peers have credentials */
+	struct monitor_options options;
+	struct access_list allow;
+	unsigned int refused;                   /* since the last line that said so */
+	int64_t refused_ns;                     /* of that line, CLOCK_MONOTONIC; 0: none yet */
 	bool resting;                           /* accept() has failed, and it was logged */
 	struct event *acceptable;
 	struct event *retry;                    /* timer, after accept() ran out of something */
@@ -175,6 +188,7 @@ void listener_free(struct listener *listener);
 /* client.c */
 /* Takes the next request off the queue, which must hold one. */
 void client_take_request(struct monitor_client *client, struct request *request);
+void request_free(struct request *request);
 /* Whether it has one that may be carried out now. */
 bool client_has_request(const struct monitor_client *client);
 /* Takes it out of the list of those that have. */
@@ -188,6 +202,8 @@ bool client_next_request(struct monitor_client *client, struct request *request)
 void client_send(struct monitor_client *client, struct json_writer *w);
 /* The same with more to follow right away: client_send() or client_flush() sends it. */
 void client_put(struct monitor_client *client, struct json_writer *w);
+/* Appends to the output of a text monitor; it is sent soon. */
+void client_put_bytes(struct monitor_client *client, const char *bytes, size_t len);
 /*
  * Appends text of an event to the output without copying it; `release` is called when it is not
  * needed any more.  Closes the client when it is too far behind.
@@ -235,6 +251,9 @@ void request_write_text(struct json_writer *w, const struct text *out);
 void request_write_error(struct json_writer *w, const struct json_value *id,
 			 enum qmp_error_class class, const char *description);
 
+/* What a client that only observes may do, and what it is told otherwise; -1. */
+bool command_is_allowed(const struct monitor_client *client, const struct qmp_command *command);
+int request_only_observes(struct error *err);
 /* Sends the reply that the client's queue has waited for, which is no longer pending. */
 void client_answer(struct monitor_client *client, struct json_writer *w);
 
@@ -247,6 +266,22 @@ void pending_abandon(struct qmp_pending *pending);
 void pending_lose_client(struct qmp_pending *pending);
 /* Tells those who would have replied.  Once a turn, as long as there are any. */
 void monitor_drop_orphans(struct monitor *monitor);
+
+/* terminal.c */
+/* What a client of the text monitor has: a line that it edits, and what its commands keep. */
+struct terminal *terminal_new(struct monitor *monitor);
+void terminal_free(struct terminal *terminal);
+/* Banner and prompt, as the first output. */
+void terminal_greet(struct monitor_client *client);
+/*
+ * Takes input up to the end of a line, which is then in client->queue, and returns how much that is.
+ * What a terminal shows of it is appended to the output.
+ */
+size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t len);
+/* Runs a line and appends what it prints, and the prompt, to the output, unless it is pending. */
+void terminal_execute(struct monitor_client *client, const char *line);
+/* That of a line that was pending. */
+void terminal_answer(struct monitor_client *client, const struct text *out);
 
 /* events.c */
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */

@@ -93,6 +93,20 @@ static const char *check_members(const struct json_value *request, bool oob, str
 	return command;
 }
 
+int request_only_observes(struct error *err)
+{
+	return error_set(err, EPERM, "This monitor only observes: it takes query-... commands, and "
+			 "of human-monitor-command those that change nothing");
+}
+
+bool command_is_allowed(const struct monitor_client *client, const struct qmp_command *command)
+{
+	return client->options.mode != MONITOR_OBSERVE ||
+	       !strncmp(command->name, "query-", strlen("query-")) ||
+	       command->handler == qmp_qmp_capabilities ||
+	       command->handler == qmp_human_monitor_command;
+}
+
 /* Checks a request, in QEMU's order.  Returns its command, or NULL with the call's error filled. */
 static const struct qmp_command *check_request(const struct json_value *request,
 					       struct qmp_call *call)
@@ -114,6 +128,10 @@ static const struct qmp_command *check_request(const struct json_value *request,
 	if (!command) {
 		call->error_class = QMP_COMMAND_NOT_FOUND;
 		error_set(&call->error, ENOENT, "The command %s has not been found", name);
+		return NULL;
+	}
+	if (!command_is_allowed(call->client, command)) {
+		request_only_observes(&call->error);
 		return NULL;
 	}
 	if (call->out_of_band && !command->allow_oob) {
@@ -208,9 +226,9 @@ static void answer_errors(struct monitor_client *client, struct json_writer *w,
 {
 	for (;;) {
 		write_error(w, NULL, QMP_GENERIC_ERROR, request->error);
-		free(request->error);
 		if (!client->queued || !client->queue[client->queue_first].error)
 			return;
+		request_free(request);
 		client_take_request(client, request);
 	}
 }
@@ -221,15 +239,18 @@ static bool execute_next(struct monitor_client *client, struct json_writer *w)
 	struct request request;
 	bool answered = true;
 
-	empty_writer(w, client->pretty);
+	empty_writer(w, client->options.pretty);
 	if (!client_next_request(client, &request))
 		return false;
-	if (request.error) {
+	if (request.line) {
+		terminal_execute(client, request.line);
+		answered = false;
+	} else if (request.error) {
 		answer_errors(client, w, &request);
 	} else {
 		answered = execute(client, w, &request.value, request.urgent);
-		json_clear(&request.value);
 	}
+	request_free(&request);
 	return answered;
 }
 

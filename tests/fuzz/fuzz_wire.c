@@ -50,12 +50,13 @@ static bool take_object(void *opaque, struct json_value *value, const char *erro
 
 static struct peer connect_peer(struct monitor *monitor, bool pretty)
 {
+	const struct monitor_options options = { .pretty = pretty };
 	struct peer peer = { .pretty = pretty };
 	int fd[2];
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd));
 	peer.fd = fd[0];
-	CHECK(!monitor_add_client(monitor, fd[1], pretty, NULL));
+	CHECK(!monitor_add_client(monitor, fd[1], fd[1], &options, NULL));
 	return peer;
 }
 

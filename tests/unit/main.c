@@ -75,6 +75,8 @@ int main(void)
 	srunner_add_suite(runner, migration_suite());
 	srunner_add_suite(runner, migration_in_suite());
 	srunner_add_suite(runner, pending_suite());
+	srunner_add_suite(runner, readline_suite());
+	srunner_add_suite(runner, monitors_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

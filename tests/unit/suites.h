@@ -66,5 +66,7 @@ Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
 Suite *pending_suite(void);
+Suite *readline_suite(void);
+Suite *monitors_suite(void);
 
 #endif

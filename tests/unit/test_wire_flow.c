@@ -398,6 +398,7 @@ START_TEST(test_no_memory_to_connect)
 {
 	struct wire wire;
 	struct peer peer;
+	const struct monitor_options options = { .mode = MONITOR_CONTROL };
 	struct error err;
 	bool failed = true;
 	unsigned int n;
@@ -407,7 +408,7 @@ START_TEST(test_no_memory_to_connect)
 	for (n = 1; failed; n++) {
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 		alloc_fail_at(n);
-		monitor_add_client(wire.monitor, fd[1], false, &err);
+		monitor_add_client(wire.monitor, fd[1], fd[1], &options, &err);
 		failed = alloc_has_failed();
 		alloc_fail_at(0);
 		peer = (struct peer){ .fd = fd[0] };
