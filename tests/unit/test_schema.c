@@ -45,6 +45,7 @@ static const struct {
 	{ "query-vcpu-state", qmp_query_vcpu_state },
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
+	{ "query-yank", qmp_query_yank },
 	{ "quit", qmp_quit },
 	{ "remove-fd", qmp_remove_fd },
 	{ "set-action", qmp_set_action },
@@ -53,12 +54,14 @@ static const struct {
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
+	{ "yank", qmp_yank },
 };
 
 /* Those that never wait and look at no vCPU. */
 static bool may_overtake(const char *name)
 {
-	static const char *const names[] = { "migrate_cancel", "query-migrate", "query-status" };
+	static const char *const names[] = { "migrate_cancel", "query-migrate", "query-status",
+					     "query-yank", "yank" };
 	size_t i;
 
 	for (i = 0; i < COUNT(names); i++)
