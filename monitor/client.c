@@ -226,6 +226,19 @@ static void set_reading(struct monitor_client *client, bool reading)
 		client->reading = reading;
 }
 
+/*
+ * Who goes away while a reply is pending is to be noticed also when nothing is read from him.  It
+ * is told once: a client that has merely said all it had to say would have the loop spin.
+ */
+static void set_watching(struct monitor_client *client, bool watching)
+{
+	if (watching == client->watching)
+		return;
+	client->watching = watching;
+	if ((watching ? event_add(client->hangup, NULL) : event_del(client->hangup)) < 0)
+		client->broken = true;
+}
+
 /* Not just silent from now on, waiting for a reply. */
 static bool peer_is_gone(const struct monitor_client *client)
 {
@@ -244,6 +257,8 @@ void client_update(struct monitor_client *client)
 		take_rest(client);
 	/* As long as there is a rest, one of the last two holds. */
 	set_reading(client, !client->eof && !is_full(client) && !client->blocked);
+	set_watching(client, client->pending && !client->reading && client->is_socket &&
+		     !client->half_closed);
 
 	if (client->broken || (client->parser && json_parser_is_broken(client->parser))) {
 		client_close(client, "out of memory");
@@ -253,7 +268,7 @@ void client_update(struct monitor_client *client)
 		client_close(client, "it speaks another protocol");
 		return;
 	}
-	if (client->eof && client->pending && peer_is_gone(client)) {
+	if ((client->eof || client->half_closed) && client->pending && peer_is_gone(client)) {
 		client_close(client, NULL);
 		return;
 	}
@@ -266,6 +281,17 @@ void client_update(struct monitor_client *client)
 	if (client->eof && !client->queued && !client->has_urgent && !client->pending &&
 	    !client->executing && !client->rest_len && !unread)
 		client_close(client, NULL);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+
+	(void)fd;
+	(void)what;
+	client->watching = false;
+	client->half_closed = true;
+	client_update(client);
 }
 
 /* True when the socket is merely full. */
@@ -456,6 +482,8 @@ void client_close(struct monitor_client *client, const char *why)
 		event_free(client->readable);
 	if (client->writable)
 		event_free(client->writable);
+	if (client->hangup)
+		event_free(client->hangup);
 	if (client->output)
 		evbuffer_free(client->output);
 	if (client->out_fd != client->fd)
@@ -545,12 +573,13 @@ static int create_parts(struct monitor_client *client)
 				     (client->is_pollable ? EV_READ : 0) | EV_PERSIST, on_readable,
 				     client);
 	client->writable = event_new(base, client->out_fd, EV_WRITE, on_writable, client);
+	client->hangup = event_new(base, client->fd, EV_CLOSED, on_hangup, client);
 	client->output = evbuffer_new();
 	if (client->options.mode == MONITOR_READLINE)
 		client->terminal = terminal_new(client->monitor);
 	else
 		client->parser = json_parser_new(on_value, client);
-	return client->readable && client->writable && client->output &&
+	return client->readable && client->writable && client->hangup && client->output &&
 	       (client->parser || client->terminal) ? 0 : -1;
 }
 

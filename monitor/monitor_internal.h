@@ -108,7 +108,10 @@ struct monitor_client {
 	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
 	struct event *readable;
 	bool reading;                           /* `readable` is added */
+	struct event *hangup;                   /* while it is not, and a reply is pending */
+	bool watching;                          /* `hangup` is added */
 	bool eof;                               /* the client sends nothing more */
+	bool half_closed;                       /* the same, and it has not been read so far yet */
 	struct json_parser *parser;
 	char *rest;
 	size_t rest_start, rest_len;
