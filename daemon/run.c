@@ -419,12 +419,27 @@ static void prefer_event_loop(void)
 		log_debug("the event loop keeps its priority: %s", strerror(errno));
 }
 
+/* A thousand clients are a thousand descriptors, and the soft limit is 1024 by tradition. */
+#define DESCRIPTORS 65536
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_debug("the limit of descriptors stays: %s", strerror(errno));
+}
+
 /* The first vCPU runs when everything is there. */
 static int start(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
 
 	activation_take(&run->activation);
+	raise_descriptor_limit();
 	if (options->daemonize && daemonize_begin(err) < 0)
 		return -1;
 	if (open_loop(run, err) < 0 || vcpu_signal_init(err) < 0 ||
