@@ -8,6 +8,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,7 @@ int main(int argc, char **argv)
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	base = event_base_new_with_config(config);
 	setpriority(PRIO_PROCESS, 0, -10);
+	signal(SIGPIPE, SIG_IGN);
 	if (!base || !evconnlistener_new_bind(base, on_connection, base, LEV_OPT_CLOSE_ON_FREE, 128,
 					      (struct sockaddr *)&address, sizeof(address))) {
 		perror("echo_event");
