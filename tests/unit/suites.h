@@ -6,6 +6,11 @@
 
 /* One suite per test_*.c. */
 Suite *memory_suite(void);
+Suite *cpu_features_suite(void);
+Suite *cpu_topology_suite(void);
+Suite *cpu_model_suite(void);
+Suite *cpuid_suite(void);
+Suite *vm_cpu_suite(void);
 Suite *bus_suite(void);
 Suite *serial_suite(void);
 Suite *serial_loopback_suite(void);
@@ -28,6 +33,8 @@ Suite *hmp_format_suite(void);
 Suite *hmp_paging_suite(void);
 Suite *hmp_suite(void);
 Suite *memsave_suite(void);
+Suite *feature_msrs_suite(void);
+Suite *qmp_cpu_suite(void);
 Suite *fake_kvm_suite(void);
 Suite *vcpu_state_suite(void);
 Suite *vcpu_state_kernel_suite(void);
@@ -58,6 +65,9 @@ Suite *migrate_suite(void);
 Suite *migrate_out_suite(void);
 Suite *migrate_in_suite(void);
 Suite *migrate_channels_suite(void);
+Suite *options_xen_suite(void);
+Suite *xen_hvm_suite(void);
+Suite *snapshot_xen_suite(void);
 Suite *rtc_irq_suite(void);
 Suite *timer_suite(void);
 Suite *device_state_suite(void);
@@ -68,5 +78,8 @@ Suite *migration_in_suite(void);
 Suite *pending_suite(void);
 Suite *readline_suite(void);
 Suite *monitors_suite(void);
+Suite *nested_suite(void);
+Suite *pdptrs_suite(void);
+Suite *snapshot_nested_suite(void);
 
 #endif
