@@ -97,7 +97,7 @@ static void broadcast(struct monitor *monitor, struct event_text *compact)
 		next = TAILQ_NEXT(client, link);
 		if (!client->negotiated)
 			continue;
-		if (client->pretty) {
+		if (client->options.pretty) {
 			if (!pretty)
 				pretty = write_pretty_event(compact);
 			text = pretty;
@@ -214,11 +214,11 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 		monitor_emit(monitor, QMP_EVENT_GUEST_CRASHLOADED, panic);
 		break;
 	case VM_EVENT_MIGRATION:
-		if (!monitor->migrate.events)
-			break;
 		snprintf(data, sizeof(data), "{\"status\": \"%s\"}",
 			 migration_status_name(event->migration));
-		monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
+		if (monitor->migrate.events)
+			monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
+		migrate_on_status(&monitor->migrate, event->migration);
 		break;
 	case VM_EVENT_EXIT:
 		break;

@@ -2,6 +2,7 @@
 #ifndef MONITOR_HMP_H
 #define MONITOR_HMP_H
 
+#include "monitor/qmp.h"
 #include "monitor/text.h"
 #include "vmm/pagewalk.h"
 #include "vmm/vm.h"
@@ -18,6 +19,7 @@ struct monitor_client;
 struct hmp {
 	struct monitor *monitor;        /* what is not the machine's; NULL in unit tests */
 	struct monitor_client *client;  /* whose line it is, for its descriptors; as above */
+	struct qmp_call *call;          /* human-monitor-command; NULL if the line came otherwise */
 	struct vm *vm;
 	int cpu;                        /* the current vCPU; `cpu N` changes it */
 	struct text *out;
@@ -27,10 +29,30 @@ struct hmp {
 	 */
 	char last_format;
 	unsigned int last_size;         /* in bytes */
+	bool observing;                 /* commands that may change something are refused */
+	bool refused;                   /* and one was; nothing has been printed */
+	bool deferred;                  /* hmp_defer() has been called */
 };
 
 /* Runs one command line.  Failures are text in hmp->out, as in QEMU. */
 void hmp_execute(struct hmp *hmp, const char *line);
+
+/*
+ * For a command that takes its time: what it prints is complete later.  The text goes to hmp->out
+ * until the handler returns, and to qmp_pending_text() from then on; qmp_pending_return() is the
+ * end of it, qmp_pending_error() adds the line "Error: ...".  All else is as with qmp_defer().
+ *
+ * Returns NULL, with nothing printed, where nobody can wait: the command then goes on without.
+ */
+struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque);
+
+/*
+ * Completes the name that ends at line[len]: puts what all candidates go on with into `more`, with a
+ * space behind it if there is one candidate only, and returns its length.  If that is 0 and there
+ * are several, lists them in `candidates`.
+ */
+size_t hmp_complete(const char *line, size_t len, char *more, size_t size,
+		    struct text *candidates);
 
 /*
  * What one command prints at most, but for the line that says so.  libvirt takes replies of up to

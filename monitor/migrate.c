@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "monitor/hmp.h"
 #include "monitor/migrate_channel.h"
 
 enum scheme { SCHEME_FILE, SCHEME_UNIX, SCHEME_TCP, SCHEME_EXEC, SCHEME_FD, SCHEME_UNKNOWN };
@@ -165,6 +166,64 @@ void migrate_cancel(struct migrate *m)
 		dial_cancel(m->dial);
 	m->dial = NULL;
 	vm_migrate_cancel(m->vm);
+}
+
+bool migrate_can_yank(const struct migrate *m)
+{
+	struct migration_info info;
+
+	vm_migration_info(m->vm, &info);
+	return info.kind != MIGRATION_SNAPSHOT &&
+	       (info.status == MIGRATION_SETUP || info.status == MIGRATION_ACTIVE ||
+		info.status == MIGRATION_CANCELLING);
+}
+
+void migrate_yank(struct migrate *m)
+{
+	/* Who is dialled, or waited for, can not answer any more. */
+	migrate_free(m);
+	vm_migration_yank(m->vm);
+}
+
+/* qmp_gone_fn */
+static void on_waiter_gone(void *opaque)
+{
+	struct migrate *m = opaque;
+
+	m->waiting = NULL;
+}
+
+bool migrate_wait(struct migrate *m, struct hmp *hmp)
+{
+	if (m->waiting)
+		return false;
+	m->waiting = hmp_defer(hmp, on_waiter_gone, m);
+	return m->waiting;
+}
+
+void migrate_give_up_waiting(struct migrate *m, const struct error *why)
+{
+	struct qmp_pending *waiting = m->waiting;
+
+	m->waiting = NULL;
+	qmp_pending_error(waiting, QMP_GENERIC_ERROR, why);
+}
+
+void migrate_on_status(struct migrate *m, enum migration_status status)
+{
+	struct qmp_pending *waiting = m->waiting;
+	struct migration_info info;
+
+	if (!waiting || (status != MIGRATION_COMPLETED && status != MIGRATION_CANCELLED &&
+			 status != MIGRATION_FAILED))
+		return;
+	m->waiting = NULL;
+	vm_migration_info(m->vm, &info);
+	if (status == MIGRATION_FAILED && info.error)
+		text_printf(qmp_pending_text(waiting), "Error: %s\n", info.error);
+	else if (status == MIGRATION_CANCELLED)
+		text_printf(qmp_pending_text(waiting), "Error: the migration was cancelled\n");
+	qmp_pending_return(waiting);
 }
 
 /* ---- in ---- */

@@ -36,10 +36,94 @@ struct qmp_call {
 	struct json_writer *reply;
 	enum qmp_error_class error_class;
 	struct error error;
+
+	/* The wire's own. */
+	const struct json_value *id;            /* of the request, or NULL */
+	bool out_of_band;                       /* it overtakes others: see qmp_defer() */
+	bool deferred;                          /* qmp_defer() has been called */
+	struct qmp_pending *pending;            /* and this is still to be answered */
 };
 
-/* Returns 0, or -1 with call->error (and error_class, if not generic) filled. */
+/*
+ * Returns 0, or -1 with call->error (and error_class, if not generic) filled, or QMP_LATER after
+ * qmp_defer().
+ */
 typedef int qmp_handler(struct qmp_call *call);
+#define QMP_LATER 1
+
+/*
+ * Deferred replies (pending.c): what a command does goes on after its handler has returned, and the
+ * reply comes later.  Until then the client's other requests wait, so that replies keep their
+ * order; its input is read on, commands with exec-oob are carried out, and other clients do not
+ * notice.
+ *
+ *      static void on_gone(void *opaque)
+ *      {
+ *              struct work *work = opaque;
+ *
+ *              work->pending = NULL;           // and, as you like, stop working
+ *      }
+ *
+ *      int qmp_long_work(struct qmp_call *call)
+ *      {
+ *              work->pending = qmp_defer(call, on_gone, work);
+ *              if (!work->pending || start(work, &call->error) < 0)
+ *                      return -1;
+ *              return QMP_LATER;
+ *      }
+ *
+ *      static void on_end(struct work *work)   // on the event loop's thread
+ *      {
+ *              if (work->pending)
+ *                      qmp_pending_return(work->pending);
+ *              work->pending = NULL;
+ *      }
+ *
+ * Threads: the event loop's.  Work on another thread posts its end to the loop.
+ */
+struct qmp_pending;
+struct text;
+
+/* The reply is not wanted any more.  `opaque` is what qmp_defer() was given. */
+typedef void qmp_gone_fn(void *opaque);
+
+/*
+ * Called by a handler that will not answer at once.  What it needs of call->arguments and of the
+ * client's descriptors it takes before it returns.  Then it returns QMP_LATER; or -1 with
+ * call->error filled, as always, which ends the pending reply (it is not to be used any more, and
+ * `gone` is not called).
+ *
+ * The pending reply belongs to the wire.  It is valid until exactly one of these happens:
+ *
+ *   - qmp_pending_return() or qmp_pending_error() is called; before the handler has returned, too;
+ *   - the client has disconnected, or the monitor is being freed: `gone` is called, from the event
+ *     loop or from monitor_free(), never from inside another function of the monitor's.  It may do
+ *     what it likes to the work and may emit events; the machine still exists.
+ *
+ * A client that has only shut down its sending side still gets its reply.
+ *
+ * Returns NULL with call->error filled when there is no memory, and for commands that can not wait
+ * because they are carried out of band (a command with allow-oob in the schema never defers).
+ */
+struct qmp_pending *qmp_defer(struct qmp_call *call, qmp_gone_fn *gone, void *opaque);
+
+/*
+ * Where the value of "return" is written, with the name "return", as in call->reply; at any time
+ * until the answer.  Nothing written means {}.
+ */
+struct json_writer *qmp_pending_reply(struct qmp_pending *pending);
+
+/*
+ * Sends the reply, or an error, and lets the client's next request be carried out.  Events emitted
+ * before come before it.  May be called from anywhere on the event loop's thread: from callbacks of
+ * the machine, from other commands' handlers.
+ */
+void qmp_pending_return(struct qmp_pending *pending);
+void qmp_pending_error(struct qmp_pending *pending, enum qmp_error_class class,
+		       const struct error *err);
+
+/* For a pending reply of hmp_defer() (monitor/hmp.h): where the text that comes later goes. */
+struct text *qmp_pending_text(struct qmp_pending *pending);
 
 /*
  * Types of arguments, as data.  Generated.  Of the integers, INT takes an int64_t (JSON_INT), UINT

@@ -4,7 +4,7 @@
 
 #include "monitor/hmp.h"
 #include "monitor/memsave.h"
-#include "monitor/monitor.h"
+#include "monitor/monitor_internal.h"
 
 /* Commands that ask after the machine as a whole, or move it from one run state to another. */
 
@@ -20,6 +20,8 @@ int qmp_query_commands(struct qmp_call *call)
 
 	json_write_array(w, "return");
 	for (const struct qmp_command *command = qmp_commands; command->name; command++) {
+		if (call->client && !command_is_allowed(call->client, command))
+			continue;
 		json_write_object(w, NULL);
 		json_write_string(w, "name", command->name);
 		json_write_object_end(w);
@@ -183,30 +185,6 @@ int qmp_pmemsave(struct qmp_call *call)
 				json_get(call->arguments, "filename")->string.bytes, &call->error);
 }
 
-/* HMP ends lines with LF; here they end with CR and LF, as QEMU's do. */
-static int write_text(struct qmp_call *call, const struct text *out)
-{
-	struct text crlf = { 0 };
-	size_t start = 0;
-
-	for (size_t i = 0; i < out->len; i++) {
-		if (out->bytes[i] != '\n')
-			continue;
-		text_append(&crlf, out->bytes + start, i - start);
-		text_append(&crlf, "\r\n", 2);
-		start = i + 1;
-	}
-	if (start < out->len)
-		text_append(&crlf, out->bytes + start, out->len - start);
-	if (out->failed || crlf.failed) {
-		text_free(&crlf);
-		return error_errno(&call->error, ENOMEM, "the command's output");
-	}
-	json_write_string_len(call->reply, "return", crlf.len ? crlf.bytes : "", crlf.len);
-	text_free(&crlf);
-	return 0;
-}
-
 /*
  * Every call stands for itself: the vCPU that `cpu N` chooses is forgotten at its end, and without
  * cpu-index it is vCPU 0, as in QEMU.
@@ -219,17 +197,22 @@ int qmp_human_monitor_command(struct qmp_call *call)
 	struct hmp hmp = {
 		.monitor = call->monitor,
 		.client = call->client,
+		.call = call,
 		.vm = vm,
 		.out = &out,
+		.observing = call->client && call->client->options.mode == MONITOR_OBSERVE,
 	};
-	int rc;
 
 	if (cpu && (cpu->integer < 0 || cpu->integer >= (int64_t)vm->nr_vcpus))
 		return error_set(&call->error, EINVAL,
 				 "Parameter 'cpu-index' expects a CPU number");
 	hmp.cpu = cpu ? (int)cpu->integer : 0;
 	hmp_execute(&hmp, json_get(call->arguments, "command-line")->string.bytes);
-	rc = write_text(call, &out);
+	if (call->deferred)
+		return QMP_LATER;
+	if (hmp.refused)
+		return request_only_observes(&call->error);
+	request_write_text(call->reply, &out);
 	text_free(&out);
-	return rc;
+	return 0;
 }

@@ -98,6 +98,8 @@ def layout(value, indent, column):
 def mdoc_command(command):
     where = f"command '{command.name}'"
     lines = mdoc_text(command.description, where)
+    if command.allow_oob:
+        lines += mdoc_text("It may be sent with `exec-oob`.", where)
     if command.arguments:
         lines += [".Pp", "Arguments:"] + mdoc_members(command.arguments.members, where)
     if command.returns:

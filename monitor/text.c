@@ -71,6 +71,22 @@ void text_append(struct text *t, const char *bytes, size_t len)
 	t->bytes[t->len] = '\0';
 }
 
+void text_append_crlf(struct text *t, const struct text *lines)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i < lines->len; i++) {
+		if (lines->bytes[i] != '\n')
+			continue;
+		text_append(t, lines->bytes + start, i - start);
+		text_append(t, "\r\n", 2);
+		start = i + 1;
+	}
+	if (start < lines->len)
+		text_append(t, lines->bytes + start, lines->len - start);
+	t->failed |= lines->failed;
+}
+
 void text_free(struct text *t)
 {
 	free(t->bytes);

@@ -18,6 +18,8 @@ struct text {
 
 void text_printf(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void text_append(struct text *t, const char *bytes, size_t len);
+/* Appends text whose lines end in LF with such that end in CRLF. */
+void text_append_crlf(struct text *t, const struct text *lines);
 void text_free(struct text *t);
 
 #endif

@@ -5,7 +5,8 @@ import os
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAMS = ("bare", "clone_bare", "echo", "fleet", "launch")
+PROGRAMS = ("bare", "chatter", "clone_bare", "echo", "echo_event", "fleet", "launch")
+LIBRARIES = {"echo_event": ("-levent",)}
 SPEED_LOOPS = 200_000
 # Name, source, and symbols; each becomes NAME.img, and NAME.rom, which starts it as firmware.
 GUESTS = (
@@ -41,7 +42,7 @@ class Tools:
             return
         for name in PROGRAMS:
             _compile("-std=gnu11", "-D_GNU_SOURCE", "-O2", "-pthread", "-o", self.program(name),
-                     os.path.join(HERE, name + ".c"))
+                     os.path.join(HERE, name + ".c"), *LIBRARIES.get(name, ()))
         for name, source, symbols in GUESTS:
             _flat_image(self.image(name), source, symbols)
             _flat_image(self.rom(name), "rom.S", [f'-DPAYLOAD="{self.image(name)}"'])

@@ -81,6 +81,9 @@ int main(void)
 	srunner_add_suite(runner, vm_many_suite());
 	srunner_add_suite(runner, migration_suite());
 	srunner_add_suite(runner, migration_in_suite());
+	srunner_add_suite(runner, pending_suite());
+	srunner_add_suite(runner, readline_suite());
+	srunner_add_suite(runner, monitors_suite());
 	srunner_add_suite(runner, options_xen_suite());
 	srunner_add_suite(runner, xen_hvm_suite());
 	srunner_add_suite(runner, snapshot_xen_suite());

@@ -96,7 +96,8 @@ START_TEST(test_only_negotiated)
 	wire_expect(&wire, &peer, "", GREETING);
 	/* Nor when negotiation failed. */
 	wire_expect(&wire, &peer, "{\"execute\":\"qmp_capabilities\",\"arguments\":"
-		    "{\"enable\":[\"oob\"]}}", ERROR("Capability oob not available"));
+		    "{\"enable\":[\"foo\"]}}",
+		    ERROR("Parameter 'null' does not accept value 'foo'"));
 	monitor_emit(wire.monitor, QMP_EVENT_STOP, NULL);
 	wire_expect(&wire, &peer, NEGOTIATE, OK);
 	monitor_emit(wire.monitor, QMP_EVENT_RESUME, NULL);

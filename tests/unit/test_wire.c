@@ -271,9 +271,6 @@ START_TEST(test_negotiation)
 		    ERROR("QMP input member 'execute' must be a string")
 		    ERROR("QMP input member 'exec-oob' is unexpected") NOT_OBJECT);
 	wire_expect(&wire, &peer,
-		    "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}",
-		    ERROR("Capability oob not available"));
-	wire_expect(&wire, &peer,
 		    "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"foo\"]}}",
 		    ERROR("Parameter 'null' does not accept value 'foo'"));
 	wire_expect(&wire, &peer,
