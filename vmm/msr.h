@@ -14,6 +14,7 @@ struct kvm;
 #define MSR_IA32_APICBASE           0x0000001b
 #define MSR_IA32_FEATURE_CONTROL    0x0000003a
 #define MSR_IA32_TSC_DEADLINE       0x000006e0
+#define MSR_KERNEL_GS_BASE          0xc0000102
 
 /* MSRs in groups, in the order in which groups are written. */
 enum msr_group {

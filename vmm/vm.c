@@ -245,6 +245,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	vm_migration_end(vm);
+	vm_dump_end(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i].thread_started)
 			vcpu_kick(&vm->vcpu[i]);

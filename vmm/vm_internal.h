@@ -34,6 +34,8 @@ void vm_catch_up(struct vm *vm);
 
 /* VM_REQUEST_MIGRATION has been posted: the thread has nothing more to do. */
 void vm_migration_dispatch(struct vm *vm);
+/* There is one, even if it has not begun to move anything. */
+bool vm_migration_under_way(const struct vm *vm);
 /* Bytes are being moved: RAM is not the owner's. */
 bool vm_migration_moving(const struct vm *vm);
 /* Somebody has said stop, or cont, to a machine that is on its way: so be it at its end. */
@@ -45,6 +47,15 @@ void vm_migration_keep_stopped(struct vm *vm, bool stopped);
 int vm_arrive(struct vm *vm, enum run_state saved, struct error *err);
 /* Ends what is under way, without a word, and frees all of it. */
 void vm_migration_end(struct vm *vm);
+
+/* dump/dump.c */
+
+/* VM_REQUEST_DUMP has been posted. */
+void vm_dump_dispatch(struct vm *vm);
+/* RAM is being read, and the vCPUs stand still for it. */
+bool vm_dump_active(const struct vm *vm);
+/* As vm_migration_end(). */
+void vm_dump_end(struct vm *vm);
 
 /* vm_clock.c */
 

@@ -19,6 +19,7 @@ static const struct {
 	{ "add-fd", qmp_add_fd },
 	{ "closefd", qmp_closefd },
 	{ "cont", qmp_cont },
+	{ "dump-guest-memory", qmp_dump_guest_memory },
 	{ "getfd", qmp_getfd },
 	{ "human-monitor-command", qmp_human_monitor_command },
 	{ "inject-nmi", qmp_inject_nmi },
@@ -32,6 +33,8 @@ static const struct {
 	{ "qmp_capabilities", qmp_qmp_capabilities },
 	{ "query-commands", qmp_query_commands },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-dump", qmp_query_dump },
+	{ "query-dump-guest-memory-capability", qmp_query_dump_guest_memory_capability },
 	{ "query-fdsets", qmp_query_fdsets },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-migrate", qmp_query_migrate },
@@ -58,7 +61,9 @@ static const struct {
 /* Those that never wait and look at no vCPU. */
 static bool may_overtake(const char *name)
 {
-	static const char *const names[] = { "migrate_cancel", "query-migrate", "query-status" };
+	static const char *const names[] = {
+		"migrate_cancel", "query-dump", "query-migrate", "query-status",
+	};
 	size_t i;
 
 	for (i = 0; i < COUNT(names); i++)
@@ -102,15 +107,18 @@ START_TEST(test_events)
 		enum qmp_event event;
 		const char *name;
 		bool has_data;
+		unsigned int rate_limit_ms;
 	} events[] = {
-		{ QMP_EVENT_STOP, "STOP", false },
-		{ QMP_EVENT_RESUME, "RESUME", false },
-		{ QMP_EVENT_RESET, "RESET", true },
-		{ QMP_EVENT_SHUTDOWN, "SHUTDOWN", true },
-		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false },
-		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true },
-		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true },
-		{ QMP_EVENT_MIGRATION, "MIGRATION", true },
+		{ QMP_EVENT_STOP, "STOP", false, 0 },
+		{ QMP_EVENT_RESUME, "RESUME", false, 0 },
+		{ QMP_EVENT_RESET, "RESET", true, 0 },
+		{ QMP_EVENT_SHUTDOWN, "SHUTDOWN", true, 0 },
+		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false, 0 },
+		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true, 0 },
+		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true, 0 },
+		{ QMP_EVENT_MIGRATION, "MIGRATION", true, 0 },
+		{ QMP_EVENT_DUMP_PROGRESS, "DUMP_PROGRESS", true, 1000 },
+		{ QMP_EVENT_DUMP_COMPLETED, "DUMP_COMPLETED", true, 0 },
 	};
 
 	ck_assert_uint_eq(QMP_EVENT_COUNT, COUNT(events));
@@ -118,7 +126,7 @@ START_TEST(test_events)
 		const struct qmp_event_info *info = &qmp_events[events[i].event];
 
 		ck_assert_str_eq(info->name, events[i].name);
-		ck_assert_uint_eq(info->rate_limit_ms, 0);
+		ck_assert_uint_eq(info->rate_limit_ms, events[i].rate_limit_ms);
 		ck_assert_int_eq(info->data != NULL, events[i].has_data);
 	}
 }
