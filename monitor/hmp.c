@@ -28,6 +28,9 @@ static const struct hmp_command info_commands[] = {
 	{ "registers", { HMP_FLAG('a'), HMP_ARG_INDEX_OPTIONAL }, "[-a|vcpu]",
 	  "show the registers of the current vCPU, of another, or (-a) of all",
 	  hmp_info_registers, NULL },
+	{ "stats", { HMP_ARG_REST }, "target [names] [provider]", "show what KVM has counted of the "
+	  "VM or the current vCPU (target vm or vcpu): all (*), or the names of a comma-separated "
+	  "list", hmp_info_stats, NULL },
 	{ "status", {}, "", "show whether the VM is running", hmp_info_status, NULL },
 	{ "tlb", {}, "", "show the mapping of every page of virtual memory", hmp_info_tlb, NULL },
 	{ "uuid", {}, "", "show the VM's UUID", hmp_info_uuid, NULL },

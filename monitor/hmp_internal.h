@@ -128,6 +128,9 @@ void hmp_info_migrate(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_migrate_capabilities(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_migrate_parameters(struct hmp *hmp, const struct hmp_args *args);
 
+/* hmp_stats.c */
+void hmp_info_stats(struct hmp *hmp, const struct hmp_args *args);
+
 /* hmp_mtree.c */
 void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);
 

@@ -66,6 +66,9 @@ struct vm *monitor_vm(const struct monitor *monitor);
 const char *monitor_name(const struct monitor *monitor);
 const char *monitor_uuid(const struct monitor *monitor);
 void monitor_quit(struct monitor *monitor);
+/* Where vCPU `index` is in the object tree. */
+#define VCPU_PATH_SIZE 64
+void monitor_vcpu_path(unsigned int index, char path[VCPU_PATH_SIZE]);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 

@@ -250,6 +250,7 @@ void vm_destroy(struct vm *vm)
 		if (vm->vcpu[i].thread_started)
 			vcpu_kick(&vm->vcpu[i]);
 	vcpus_await(vm);
+	vm_stats_free(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(&vm->vcpu[i]);
 	free(vm->vcpu);

@@ -130,6 +130,7 @@ enum vm_request {
 struct vm_devices;
 struct migration;
 struct dump;
+struct stats;
 
 /* KVM_SET_* calls: of vCPU state, of VM state, and by policy (the clock, the PIT). */
 struct vm_sync_counts {
@@ -162,6 +163,7 @@ struct vm {
 	struct vm_actions actions;
 	struct migration *migration;    /* the last one; NULL before the first */
 	struct dump *dump;              /* the same */
+	struct stats *stats;            /* NULL until asked for */
 	bool autostart;                 /* what comes in may run */
 	bool time_stopped;              /* what follows is of the moment when the VM stopped */
 	bool clock_saved, pit_saved;    /* to be set at cont */

@@ -2,6 +2,7 @@
 #ifndef VMM_VM_INTERNAL_H
 #define VMM_VM_INTERNAL_H
 
+#include "vmm/stats.h"
 #include "vmm/vm.h"
 
 /* What vm.c (creation) and vm_run.c (running) share. */
@@ -56,6 +57,11 @@ void vm_dump_dispatch(struct vm *vm);
 bool vm_dump_active(const struct vm *vm);
 /* As vm_migration_end(). */
 void vm_dump_end(struct vm *vm);
+
+/* stats.c */
+
+/* Closes what was opened.  While the vCPUs' descriptors are. */
+void vm_stats_free(struct vm *vm);
 
 /* vm_clock.c */
 

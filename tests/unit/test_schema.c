@@ -42,6 +42,8 @@ static const struct {
 	{ "query-migrate-parameters", qmp_query_migrate_parameters },
 	{ "query-name", qmp_query_name },
 	{ "query-qmp-schema", qmp_query_qmp_schema },
+	{ "query-stats", qmp_query_stats },
+	{ "query-stats-schemas", qmp_query_stats_schemas },
 	{ "query-status", qmp_query_status },
 	{ "query-target", qmp_query_target },
 	{ "query-uuid", qmp_query_uuid },
