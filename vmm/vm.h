@@ -131,6 +131,7 @@ struct vm_devices;
 struct migration;
 struct dump;
 struct stats;
+struct dirty_rate;
 
 /* KVM_SET_* calls: of vCPU state, of VM state, and by policy (the clock, the PIT). */
 struct vm_sync_counts {
@@ -164,6 +165,7 @@ struct vm {
 	struct migration *migration;    /* the last one; NULL before the first */
 	struct dump *dump;              /* the same */
 	struct stats *stats;            /* NULL until asked for */
+	struct dirty_rate *dirty_rate;  /* the last measurement; NULL before the first */
 	bool autostart;                 /* what comes in may run */
 	bool time_stopped;              /* what follows is of the moment when the VM stopped */
 	bool clock_saved, pit_saved;    /* to be set at cont */

@@ -10,6 +10,9 @@
 /* Loads the boot images and edits the boot processor's state into their entry. */
 int vm_boot(struct vm *vm, struct error *err);
 
+/* A part of RAM, whose number is also its slot's, as KVM is told of it: with no flags. */
+struct kvm_userspace_memory_region vm_memory_region(const struct vm *vm, unsigned int part);
+
 /* clone.c */
 
 struct clone;
@@ -62,6 +65,11 @@ void vm_dump_end(struct vm *vm);
 
 /* Closes what was opened.  While the vCPUs' descriptors are. */
 void vm_stats_free(struct vm *vm);
+
+/* dirty_rate.c */
+
+/* Ends a measurement, if there is one, and forgets it. */
+void vm_dirty_rate_end(struct vm *vm);
 
 /* vm_clock.c */
 

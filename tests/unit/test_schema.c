@@ -17,6 +17,7 @@ static const struct {
 	qmp_handler *handler;
 } commands[] = {
 	{ "add-fd", qmp_add_fd },
+	{ "calc-dirty-rate", qmp_calc_dirty_rate },
 	{ "closefd", qmp_closefd },
 	{ "cont", qmp_cont },
 	{ "dump-guest-memory", qmp_dump_guest_memory },
@@ -33,6 +34,7 @@ static const struct {
 	{ "qmp_capabilities", qmp_qmp_capabilities },
 	{ "query-commands", qmp_query_commands },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-dirty-rate", qmp_query_dirty_rate },
 	{ "query-dump", qmp_query_dump },
 	{ "query-dump-guest-memory-capability", qmp_query_dump_guest_memory_capability },
 	{ "query-fdsets", qmp_query_fdsets },
@@ -51,6 +53,7 @@ static const struct {
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
 	{ "quit", qmp_quit },
+	{ "read-memory", qmp_read_memory },
 	{ "remove-fd", qmp_remove_fd },
 	{ "set-action", qmp_set_action },
 	{ "set-vcpu-registers", qmp_set_vcpu_registers },
@@ -58,6 +61,7 @@ static const struct {
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
+	{ "write-memory", qmp_write_memory },
 };
 
 /* Those that never wait and look at no vCPU. */
