@@ -221,11 +221,14 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 		monitor_emit(monitor, QMP_EVENT_GUEST_CRASHLOADED, panic);
 		break;
 	case VM_EVENT_MIGRATION:
-		if (!monitor->migrate.events)
-			break;
 		snprintf(data, sizeof(data), "{\"status\": \"%s\"}",
 			 migration_status_name(event->migration));
-		monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
+		if (monitor->migrate.events)
+			monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
+		if (event->migration == MIGRATION_COMPLETED ||
+		    event->migration == MIGRATION_CANCELLED ||
+		    event->migration == MIGRATION_FAILED)
+			hmp_savevm_over(monitor);
 		break;
 	case VM_EVENT_DUMP_PROGRESS:
 		dump_progress(monitor);

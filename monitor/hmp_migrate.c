@@ -45,6 +45,60 @@ void hmp_snapshot_save(struct hmp *hmp, const struct hmp_args *args)
 		hmp_print_error(hmp, &err);
 }
 
+static void forget_savevm(void *opaque)
+{
+	struct monitor *monitor = opaque;
+
+	monitor->savevm_pending = NULL;
+}
+
+void hmp_savevm(struct hmp *hmp, const struct hmp_args *args)
+{
+	struct error err;
+
+	if (migrate_snapshot(&hmp->monitor->migrate, args->string, false, &err) == -1)
+		hmp_print_error(hmp, &err);
+	else
+		hmp->monitor->savevm_pending = hmp_defer(hmp, forget_savevm, hmp->monitor);
+}
+
+void hmp_savevm_over(struct monitor *monitor)
+{
+	struct qmp_pending *pending = monitor->savevm_pending;
+	struct migration_info info;
+	struct error err;
+
+	if (!pending)
+		return;
+	vm_migration_info(monitor_vm(monitor), &info);
+	monitor->savevm_pending = NULL;
+	if (info.status == MIGRATION_COMPLETED) {
+		qmp_pending_return(pending);
+		return;
+	}
+	error_set(&err, EIO, "%s", info.error ? info.error : "cancelled");
+	qmp_pending_error(pending, QMP_GENERIC_ERROR, &err);
+}
+
+void hmp_loadvm(struct hmp *hmp, const struct hmp_args *args)
+{
+	text_printf(hmp->out, "A VM that exists can not become another: start one with vmond run --clone "
+		    "%s\n", args->string);
+}
+
+void hmp_delvm(struct hmp *hmp, const struct hmp_args *args)
+{
+	text_printf(hmp->out, "A snapshot is a file, which nothing here keeps: remove %s where it is, "
+		    "when no clone of it runs any more\n", args->string);
+}
+
+void hmp_info_snapshots(struct hmp *hmp, const struct hmp_args *args)
+{
+	(void)args;
+	text_printf(hmp->out, "Snapshots are files, wherever savevm and snapshot_save were told to write "
+		    "them; there is no list\n");
+}
+
 void hmp_migrate_set_capability(struct hmp *hmp, const struct hmp_args *args)
 {
 	if (strcmp(args->word, "events") == 0)

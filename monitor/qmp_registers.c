@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "monitor/monitor.h"
+#include "monitor/registers.h"
 
-/* set-vcpu-registers: the one command that edits vCPU state. */
+/* set-vcpu-registers, and HMP's set: the one place that edits vCPU state. */
 
 #define REG(member)        { #member, SUBSTATE_REGS, offsetof(struct kvm_regs, member), 8 }
 #define CONTROL(member)    { #member, SUBSTATE_SREGS, offsetof(struct kvm_sregs2, member), 8 }
@@ -31,12 +32,22 @@ static const struct settable {
 
 #define NR_SETTABLES (sizeof(settables) / sizeof(settables[0]))
 
-static const struct settable *find(const char *name)
+const struct settable *settable_find(const char *name, size_t len)
 {
 	for (size_t i = 0; i < NR_SETTABLES; i++)
-		if (strcmp(settables[i].name, name) == 0)
+		if (strlen(settables[i].name) == len && memcmp(settables[i].name, name, len) == 0)
 			return &settables[i];
 	return NULL;
+}
+
+const char *settable_name(const struct settable *settable)
+{
+	return settable->name;
+}
+
+size_t settable_size(const struct settable *settable)
+{
+	return settable->size;
 }
 
 /* Marks one substate dirty and gives its bytes. */
@@ -52,47 +63,66 @@ static void *edit(struct vcpu_state *s, enum vcpu_substate sub, struct error *er
 	}
 }
 
-int qmp_set_vcpu_registers(struct qmp_call *call)
+int registers_set(struct vm *vm, int64_t cpu, const struct register_value *values, size_t nr,
+		  struct error *err)
 {
-	const struct json_value *registers = json_get(call->arguments, "registers");
-	int64_t index = json_get(call->arguments, "cpu-index")->integer;
-	struct vm *vm = monitor_vm(call->monitor);
 	uint32_t needed = 0;
 	struct vcpu_state *s;
 	int rc;
 
 	if (vm_is_running(vm))
-		return error_set(&call->error, EBUSY, "Registers can be set only while the virtual "
+		return error_set(err, EBUSY, "Registers can be set only while the virtual "
 				 "machine is stopped; use 'stop' first");
-	if (index < 0 || index >= (int64_t)vm->nr_vcpus)
-		return error_set(&call->error, EINVAL,
-				 "Parameter 'cpu-index' expects a CPU number");
-	s = &vm->vcpu[index].state;
+	if (cpu < 0 || cpu >= (int64_t)vm->nr_vcpus)
+		return error_set(err, EINVAL, "Parameter 'cpu-index' expects a CPU number");
+	s = &vm->vcpu[cpu].state;
 
 	/* All is fetched before the first change, so that a failure changes nothing. */
-	for (size_t i = 0; i < registers->object.count; i++) {
-		enum vcpu_substate sub = find(registers->object.member[i].name)->sub;
+	for (size_t i = 0; i < nr; i++) {
+		enum vcpu_substate sub = values[i].settable->sub;
 
 		if (!vcpu_state_offers(s, sub))
-			return error_set(&call->error, ENOTSUP, "Register '%s' can not be set: this "
+			return error_set(err, ENOTSUP, "Register '%s' can not be set: this "
 					 "host's KVM does not offer %s",
-					 registers->object.member[i].name, vcpu_substate_name(sub));
+					 values[i].settable->name, vcpu_substate_name(sub));
 		needed |= UINT32_C(1) << sub;
 	}
-	if (vm_inspect_begin(vm, (int)index, &call->error) < 0)
+	if (vm_inspect_begin(vm, (int)cpu, err) < 0)
 		return -1;
 	/* An edit looks at the MP state first, so it belongs to what may fail. */
-	rc = vcpu_state_fetch(s, needed | UINT32_C(1) << SUBSTATE_MP_STATE, &call->error);
-	for (size_t i = 0; rc == 0 && i < registers->object.count; i++) {
-		const struct json_member *member = &registers->object.member[i];
-		const struct settable *settable = find(member->name);
-		char *bytes = edit(s, settable->sub, &call->error);
+	rc = vcpu_state_fetch(s, needed | UINT32_C(1) << SUBSTATE_MP_STATE, err);
+	for (size_t i = 0; rc == 0 && i < nr; i++) {
+		const struct settable *settable = values[i].settable;
+		char *bytes = edit(s, settable->sub, err);
 
 		if (!bytes)
 			rc = -1;
-		else    /* INT and UINT have the same bits, and x86 is little endian */
-			memcpy(bytes + settable->offset, &member->value.uinteger, settable->size);
+		else    /* x86 is little endian */
+			memcpy(bytes + settable->offset, &values[i].value, settable->size);
 	}
 	vm_inspect_end(vm);
+	return rc;
+}
+
+int qmp_set_vcpu_registers(struct qmp_call *call)
+{
+	const struct json_value *registers = json_get(call->arguments, "registers");
+	size_t nr = registers->object.count;
+	struct register_value *values = calloc(nr ? nr : 1, sizeof(*values));
+	int rc;
+
+	if (!values)
+		return error_errno(&call->error, ENOMEM, "the values of registers");
+	for (size_t i = 0; i < nr; i++) {
+		const struct json_member *member = &registers->object.member[i];
+
+		/* That they exist has been checked; INT and UINT have the same bits. */
+		values[i].settable = settable_find(member->name, strlen(member->name));
+		values[i].value = member->value.uinteger;
+	}
+	rc = registers_set(monitor_vm(call->monitor),
+			   json_get(call->arguments, "cpu-index")->integer, values, nr,
+			   &call->error);
+	free(values);
 	return rc;
 }
