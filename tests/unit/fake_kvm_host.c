@@ -31,7 +31,7 @@ static const struct {
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 }, { KVM_CAP_MAX_VCPU_ID, 4096 }, { KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_NESTED_STATE, 128 + 2 * 4096 }, { KVM_CAP_EXCEPTION_PAYLOAD, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 }, { KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
-	{ KVM_CAP_X2APIC_API, 3 },
+	{ KVM_CAP_X2APIC_API, 3 }, { KVM_CAP_BINARY_STATS_FD, 1 },
 };
 
 /* Linux's list on a machine of today, shortened. */
@@ -83,6 +83,7 @@ void fake_kvm_free(struct fake_kvm *fake)
 	free(fake->object);
 	free(fake->call);
 	free(fake->text);
+	free(fake->stats);
 	pthread_cond_destroy(&fake->progress);
 	pthread_mutex_destroy(&fake->lock);
 	free(fake);

@@ -13,6 +13,7 @@
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
  *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, nested guests, debugging
+ *     fake_kvm_stats.c   statistics, and what was written to
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *
@@ -72,6 +73,10 @@ struct fake_kvm {
 	unsigned int poison;
 	uint8_t host_id;
 	bool time_passes;
+	fake_dirty_fn *on_dirty_log;
+	void *dirty_opaque;
+	uint8_t *stats;                 /* NULL: the ones of default */
+	size_t stats_len;
 	uint64_t host_tsc;
 	fake_window_fn *entry_window, *exit_window;
 	void *window_opaque;
@@ -161,6 +166,11 @@ bool fake_same_xcrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_stats.c */
+fake_handler fake_get_stats_fd, fake_get_dirty_log;
+ssize_t fake_pread(struct fake_kvm *fake, const struct fake_object *object, void *buf, size_t len,
+		   off_t offset);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);

@@ -66,5 +66,12 @@ Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
 Suite *pending_suite(void);
+Suite *stats_suite(void);
+Suite *guest_access_suite(void);
+Suite *dirty_rate_suite(void);
+Suite *dump_suite(void);
+Suite *dump_elf_suite(void);
+Suite *base64_suite(void);
+Suite *qmp_memory_suite(void);
 
 #endif
