@@ -30,6 +30,10 @@ struct qmp_pending;
 void dump_await(struct monitor *monitor, struct qmp_pending *pending);
 void dump_forget(void *monitor);                /* a qmp_gone_fn */
 
+/* A DumpQueryResult. */
+struct json_writer;
+void dump_write_result(struct json_writer *w, const char *name, const struct dump_info *info);
+
 /* Events of the machine: DUMP_PROGRESS, DUMP_COMPLETED, and the end of it. */
 void dump_progress(struct monitor *monitor);
 void dump_completed(struct monitor *monitor);

@@ -228,7 +228,7 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 		if (event->migration == MIGRATION_COMPLETED ||
 		    event->migration == MIGRATION_CANCELLED ||
 		    event->migration == MIGRATION_FAILED)
-			hmp_savevm_over(monitor);
+			migrate_over(&monitor->migrate);
 		break;
 	case VM_EVENT_DUMP_PROGRESS:
 		dump_progress(monitor);

@@ -45,13 +45,6 @@ void hmp_snapshot_save(struct hmp *hmp, const struct hmp_args *args)
 		hmp_print_error(hmp, &err);
 }
 
-static void forget_savevm(void *opaque)
-{
-	struct monitor *monitor = opaque;
-
-	monitor->savevm_pending = NULL;
-}
-
 void hmp_savevm(struct hmp *hmp, const struct hmp_args *args)
 {
 	struct error err;
@@ -59,25 +52,8 @@ void hmp_savevm(struct hmp *hmp, const struct hmp_args *args)
 	if (migrate_snapshot(&hmp->monitor->migrate, args->string, false, &err) == -1)
 		hmp_print_error(hmp, &err);
 	else
-		hmp->monitor->savevm_pending = hmp_defer(hmp, forget_savevm, hmp->monitor);
-}
-
-void hmp_savevm_over(struct monitor *monitor)
-{
-	struct qmp_pending *pending = monitor->savevm_pending;
-	struct migration_info info;
-	struct error err;
-
-	if (!pending)
-		return;
-	vm_migration_info(monitor_vm(monitor), &info);
-	monitor->savevm_pending = NULL;
-	if (info.status == MIGRATION_COMPLETED) {
-		qmp_pending_return(pending);
-		return;
-	}
-	error_set(&err, EIO, "%s", info.error ? info.error : "cancelled");
-	qmp_pending_error(pending, QMP_GENERIC_ERROR, &err);
+		migrate_await(&hmp->monitor->migrate,
+			      hmp_defer(hmp, migrate_forget, &hmp->monitor->migrate));
 }
 
 void hmp_loadvm(struct hmp *hmp, const struct hmp_args *args)

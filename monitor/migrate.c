@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "monitor/migrate_channel.h"
+#include "monitor/qmp.h"
 
 enum scheme { SCHEME_FILE, SCHEME_UNIX, SCHEME_TCP, SCHEME_EXEC, SCHEME_FD, SCHEME_UNKNOWN };
 
@@ -165,6 +166,36 @@ void migrate_cancel(struct migrate *m)
 		dial_cancel(m->dial);
 	m->dial = NULL;
 	vm_migrate_cancel(m->vm);
+}
+
+void migrate_await(struct migrate *m, struct qmp_pending *pending)
+{
+	m->pending = pending;
+}
+
+void migrate_forget(void *opaque)
+{
+	struct migrate *m = opaque;
+
+	m->pending = NULL;
+}
+
+void migrate_over(struct migrate *m)
+{
+	struct qmp_pending *pending = m->pending;
+	struct migration_info info;
+	struct error err;
+
+	m->pending = NULL;
+	if (!pending)
+		return;
+	vm_migration_info(m->vm, &info);
+	if (info.status == MIGRATION_COMPLETED) {
+		qmp_pending_return(pending);
+		return;
+	}
+	error_set(&err, EIO, "%s", info.error ? info.error : "cancelled");
+	qmp_pending_error(pending, QMP_GENERIC_ERROR, &err);
 }
 
 /* ---- in ---- */

@@ -26,6 +26,7 @@
  */
 struct dial;
 struct migrate_listener;
+struct qmp_pending;
 
 enum migrate_compression { MIGRATE_COMPRESSION_NONE, MIGRATE_COMPRESSION_ZSTD };
 
@@ -43,6 +44,7 @@ struct migrate {
 
 	struct dial *dial;                      /* an outgoing one connects; else NULL */
 	struct migrate_listener *listener;      /* an incoming one is waited for; else NULL */
+	struct qmp_pending *pending;            /* who waits for the end of a transfer; else NULL */
 };
 
 #define MIGRATE_ZSTD_LEVEL_MIN  1
@@ -64,6 +66,15 @@ int migrate_out(struct migrate *m, struct fd_names *names, const char *uri, stru
 int migrate_in(struct migrate *m, struct fd_names *names, const char *uri, struct error *err);
 int migrate_snapshot(struct migrate *m, const char *path, bool stay, struct error *err);
 void migrate_cancel(struct migrate *m);
+
+/*
+ * The reply to whoever waits for the end of the transfer that goes on (NULL: nobody) comes with it.
+ * migrate_forget() is a qmp_gone_fn.
+ */
+void migrate_await(struct migrate *m, struct qmp_pending *pending);
+void migrate_forget(void *m);
+/* A transfer has ended. */
+void migrate_over(struct migrate *m);
 
 /* Arguments, in what they may be.  -1 with the reason why not. */
 int migrate_check_options(bool resume, bool blk, bool inc, struct error *err);

@@ -142,7 +142,6 @@ struct monitor {
 	struct event_limit limit[QMP_EVENT_COUNT];
 	struct fdsets fdsets;                   /* closed when the last client goes */
 	struct migrate migrate;
-	struct qmp_pending *savevm_pending;     /* who waits for the end of a snapshot; else NULL */
 	struct qmp_pending *dump_pending;       /* who waits for the end of a dump; else NULL */
 	struct json_writer writer;              /* for the message at hand; kept for its buffer */
 	char input[INPUT_SIZE];
@@ -221,10 +220,6 @@ void pending_abandon(struct qmp_pending *pending);
 void pending_lose_client(struct qmp_pending *pending);
 /* Tells those who would have replied.  Once a turn, as long as there are any. */
 void monitor_drop_orphans(struct monitor *monitor);
-
-/* hmp_migrate.c */
-/* A transfer has ended: so has savevm, if it was one. */
-void hmp_savevm_over(struct monitor *monitor);
 
 /* events.c */
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */
