@@ -73,5 +73,6 @@ Suite *dump_suite(void);
 Suite *dump_elf_suite(void);
 Suite *base64_suite(void);
 Suite *qmp_memory_suite(void);
+Suite *hmp_commands_suite(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "monitor/monitor_internal.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/vm_fixture.h"
 #include "tests/unit/wire_fixture.h"
@@ -238,6 +239,147 @@ START_TEST(dump_refused)
 }
 END_TEST
 
+/* ---- dumps that are waited for ---- */
+
+#define DUMP(more) "{'execute':'dump-guest-memory','id':1,'arguments':{'paging':false," more "}}"
+
+static void forward(void *opaque, const struct vm_event *event)
+{
+	(void)opaque;
+	monitor_vm_event(wire.monitor, event);
+}
+
+/* A machine that runs, and whose events clients get. */
+static void start_running(void)
+{
+	start();
+	machine.vm->callbacks.event = forward;
+	machine_run_all();
+	wire_settle(&wire, &peer);
+	peer_clear(&peer);
+}
+
+static void say(const char *text)
+{
+	wire_send(&wire, &peer, text, strlen(text));
+	wire_settle(&wire, &peer);
+}
+
+static void await_dump(void)
+{
+	struct dump_info info;
+
+	do {
+		machine_dispatch();
+		vm_dump_info(machine.vm, &info);
+	} while (info.status == DUMP_ACTIVE);
+	wire_settle(&wire, &peer);
+}
+
+/* All of these, in this order. */
+static void check_order(const char *const *parts, size_t nr)
+{
+	const char *at = peer.text;
+
+	for (size_t i = 0; i < nr; i++) {
+		at = strstr(at, parts[i]);
+		ck_assert_msg(at, "no %s in its place in %s", parts[i], peer.text);
+		at += strlen(parts[i]);
+	}
+	peer_clear(&peer);
+}
+#define CHECK_ORDER(...) \
+	check_order((const char *const[]) { __VA_ARGS__ }, \
+		    sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(const char *))
+
+START_TEST(dump_is_waited_for)
+{
+	start_running();
+	say(DUMP("'protocol':'file:/dev/null'"));
+	ck_assert_uint_eq(peer_count(&peer, "\"return\""), 0);
+	/* Others wait their turn. */
+	say("{'execute':'query-name','id':2}");
+	ck_assert_uint_eq(peer_count(&peer, "\"return\""), 0);
+	await_dump();
+	CHECK_ORDER("\"STOP\"", "\"DUMP_COMPLETED\", \"data\": {\"result\": {\"status\": "
+		    "\"completed\", \"completed\": 2097152, \"total\": 2097152}}}", "\"RESUME\"",
+		    "{\"return\": {}, \"id\": 1}", "\"id\": 2}");
+}
+END_TEST
+
+START_TEST(dump_is_not_waited_for)
+{
+	start_running();
+	say(DUMP("'detach':true,'protocol':'file:/dev/null'"));
+	CHECK_ORDER("\"STOP\"", "{\"return\": {}, \"id\": 1}");
+	say("{'execute':'stop'}{'execute':'cont'}{'execute':'system_reset'}");
+	ck_assert_uint_eq(peer_count(&peer, "There is a dump in process, please wait."), 3);
+	peer_clear(&peer);
+	await_dump();
+	CHECK_ORDER("\"DUMP_COMPLETED\"", "\"RESUME\"");
+}
+END_TEST
+
+START_TEST(dump_fails)
+{
+	start_running();
+	say(DUMP("'protocol':'file:/dev/full'"));
+	await_dump();
+	CHECK_ORDER("\"STOP\"", "\"DUMP_COMPLETED\", \"data\": {\"result\": {\"status\": "
+		    "\"failed\", \"completed\": 0, \"total\": 2097152}, \"error\": "
+		    "\"dump: failed to write elf header: No space left on device\"}}", "\"RESUME\"",
+		    "{\"id\": 1, \"error\": {\"class\": \"GenericError\", \"desc\": "
+		    "\"dump: failed to write elf header: No space left on device\"}}");
+	/* One that can not even begin: no event. */
+	fake_kvm_fail(machine.fake, (struct fake_fault) { .request = KVM_GET_REGS, .vcpu = 0,
+							  .error = EIO });
+	say(DUMP("'protocol':'file:/nonexistent/x'"));
+	CHECK_ORDER("{\"id\": 1, \"error\"");
+	ck_assert(vm_is_running(machine.vm));
+}
+END_TEST
+
+/* Who waits may go, or be asked for something else out of band. */
+START_TEST(dump_is_left)
+{
+	struct peer other;
+
+	start_running();
+	say(DUMP("'protocol':'file:/dev/null'"));
+	other = wire_connect_ready(&wire);
+	peer_close(&peer);
+	wire_settle(&wire, &other);
+	peer = other;
+	await_dump();
+	CHECK_ORDER("\"DUMP_COMPLETED\"", "\"RESUME\"");
+	try("query-dump", "", "{\"return\": {\"status\": \"completed\", \"completed\": 2097152, "
+	    "\"total\": 2097152}}\r\n");
+	/* The same from the human monitor, whose lines wait as well. */
+	say("{'execute':'human-monitor-command','id':1,'arguments':"
+	     "{'command-line':'dump-guest-memory /dev/full'}}");
+	ck_assert_uint_eq(peer_count(&peer, "\"return\""), 0);
+	await_dump();
+	CHECK_ORDER("\"RESUME\"", "{\"return\": \"Error: dump: failed to write elf header: No space "
+		    "left on device\\r\\n\", \"id\": 1}");
+}
+END_TEST
+
+/* One a second at most; what waits is forgotten when the dump is over. */
+START_TEST(dump_progress)
+{
+	static const struct vm_event progress = { .type = VM_EVENT_DUMP_PROGRESS };
+
+	start_running();
+	for (int i = 0; i < 3; i++)
+		monitor_vm_event(wire.monitor, &progress);
+	monitor_vm_event(wire.monitor, &(struct vm_event) { .type = VM_EVENT_DUMP_COMPLETED });
+	wire_settle(&wire, &peer);
+	ck_assert_uint_eq(peer_count(&peer, "\"DUMP_PROGRESS\", \"data\": {\"completed\": 0, "
+				     "\"total\": 0}}"), 1);
+	ck_assert_ptr_null(wire.monitor->limit[QMP_EVENT_DUMP_PROGRESS].waiting);
+}
+END_TEST
+
 Suite *qmp_memory_suite(void)
 {
 	Suite *suite = suite_create("qmp_memory");
@@ -252,6 +394,11 @@ Suite *qmp_memory_suite(void)
 	tcase_add_test(tc, stats_fail);
 	tcase_add_test(tc, dirty_rate);
 	tcase_add_test(tc, dump_refused);
+	tcase_add_test(tc, dump_is_waited_for);
+	tcase_add_test(tc, dump_is_not_waited_for);
+	tcase_add_test(tc, dump_fails);
+	tcase_add_test(tc, dump_is_left);
+	tcase_add_test(tc, dump_progress);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
