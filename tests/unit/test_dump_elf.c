@@ -466,6 +466,7 @@ START_TEST(many_headers)
 		open_core(&core);
 		ck_assert_uint_eq(core.nr, 256 * 256 + 1 - (less - 1));
 		ck_assert_int_eq(core.header.e_shnum, core.nr >= PN_XNUM);
+		ck_assert_ptr_nonnull(core_file_note(&core, "QEMU", 0, 1, 440));
 		core_file_close(&core);
 	}
 }
