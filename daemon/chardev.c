@@ -286,7 +286,6 @@ struct chardev *chardev_new(const struct chardev_config *config, struct error *e
 	c->config = *config;
 	c->in_fd = c->out_fd = -1;
 	c->socket = UNIX_SOCKET_CLOSED;
-	c->restore_flags[0] = c->restore_flags[1] = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	if (parse_address(config->address, &c->kind, &c->path, &reason) < 0)
 		goto fail;

@@ -33,7 +33,6 @@ struct chardev {
 	size_t input_len;
 	struct event *read_event;
 	struct event *write_event;      /* of out_fd; NULL exactly when no output is open */
-	int restore_flags[2];           /* of fd 0 and 1, where O_NONBLOCK had to be set; else -1 */
 	struct unix_socket socket;
 	struct event *listen_event;
 	struct event *retry_event;      /* unix: accepts again after a shortage; pty: looks again */

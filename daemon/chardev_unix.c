@@ -127,7 +127,7 @@ void chardev_unix_watch_closed(struct chardev *c, bool on)
 
 int chardev_unix_open(struct chardev *c, struct error *err)
 {
-	if (unix_socket_open(&c->socket, c->path, BACKLOG, err) < 0)
+	if (unix_socket_open(&c->socket, c->path, 0600, BACKLOG, err) < 0)
 		return -1;
 	c->listen_event = event_new(c->config.base, c->socket.fd, EV_READ | EV_PERSIST,
 				    on_connection, c);

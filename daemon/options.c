@@ -23,8 +23,13 @@ const struct option_spec option_specs[] = {
 	  FIELD(append), NULL },
 	{ "initrd", OPTION_LIST, "FILE", "module for the kernel",
 	  FIELD(initrd), option_check_file },
-	{ "monitor", OPTION_LIST, "unix:PATH[,pretty=on]", "serve QMP on a UNIX socket",
+	{ "monitor", OPTION_LIST,
+	  "unix:PATH|tcp:IP:PORT|fd:N|systemd[:NAME]|stdio[,OPTION]...",
+	  "serve the monitor there",
 	  FIELD(monitor), option_check_monitor },
+	{ "monitor-allow", OPTION_LIST, "uid:N|gid:N|user:NAME|group:NAME",
+	  "let others connect, too",
+	  FIELD(monitor_allow), option_check_monitor_allow },
 	{ "serial", OPTION_STRING, "stdio|file:PATH|unix:PATH|pty|null",
 	  "other end of the serial port (default null)",
 	  FIELD(serial), option_check_serial },
@@ -123,6 +128,23 @@ static enum options_result parse_one(struct options *options, bool *given, int a
 	return reason.code == ENOMEM ? OPTIONS_FAILURE : OPTIONS_USAGE;
 }
 
+static bool has_stdio(const char *address)
+{
+	size_t len = strlen("stdio");
+
+	return address && strncmp(address, "stdio", len) == 0 &&
+	       (!address[len] || address[len] == ',');
+}
+
+static unsigned int stdio_monitors(const struct options *options)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < options->monitor.count; i++)
+		count += has_stdio(options->monitor.item[i]);
+	return count;
+}
+
 /* What single options can not tell by themselves. */
 static enum options_result check_together(const struct options *options, struct error *err)
 {
@@ -134,8 +156,14 @@ static enum options_result check_together(const struct options *options, struct 
 		error_set(err, EINVAL, "--clone: not possible with --incoming");
 	else if (options->allow_missing_features && !options->clone && !options->incoming)
 		error_set(err, EINVAL, "--allow-missing-features: needs --clone or --incoming");
-	else if (options->daemonize && options->serial && strcmp(options->serial, "stdio") == 0)
+	else if (options->daemonize && has_stdio(options->serial))
 		error_set(err, EINVAL, "--serial stdio: not possible with --daemonize");
+	else if (options->daemonize && stdio_monitors(options))
+		error_set(err, EINVAL, "--monitor stdio: not possible with --daemonize");
+	else if (has_stdio(options->serial) && stdio_monitors(options))
+		error_set(err, EINVAL, "--monitor stdio: not possible with --serial stdio");
+	else if (stdio_monitors(options) > 1)
+		error_set(err, EINVAL, "--monitor stdio: given twice");
 	else
 		return OPTIONS_OK;
 	return OPTIONS_USAGE;

@@ -26,7 +26,8 @@ struct options {
 	uint64_t memory;                /* bytes, a multiple of 4096 */
 	char *kernel, *append;          /* NULL for none */
 	struct option_list initrd;
-	struct option_list monitor;     /* "unix:PATH[,pretty=on]" */
+	struct option_list monitor;     /* for monitor_address_parse() */
+	struct option_list monitor_allow;       /* for access_add() */
 	char *serial;                   /* an address for chardev_new(); NULL for the default */
 	char *incoming;                 /* a URI, or "defer"; NULL for none */
 	char *clone;                    /* NULL for none */

@@ -46,6 +46,7 @@ int option_check_name(char *value, struct error *err);
 int option_check_uuid(char *value, struct error *err);
 int option_check_generation_id(char *value, struct error *err);
 int option_check_monitor(char *value, struct error *err);
+int option_check_monitor_allow(char *value, struct error *err);
 int option_check_serial(char *value, struct error *err);
 
 /* Sets what the file at `path` says. */

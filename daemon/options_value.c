@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/chardev.h"
+#include "monitor/address.h"
 
 #define MAX_CPUS 1024
 #define PAGE_BYTES 4096
@@ -198,9 +199,16 @@ int option_check_generation_id(char *value, struct error *err)
 
 int option_check_monitor(char *value, struct error *err)
 {
-	if (strncmp(value, "unix:", 5) != 0 || !value[5] || value[5] == ',')
-		return error_set(err, EINVAL, "must have the form unix:PATH[,pretty=on]");
-	return 0;
+	struct monitor_address address;
+
+	return monitor_address_parse(&address, value, err);
+}
+
+int option_check_monitor_allow(char *value, struct error *err)
+{
+	struct access_list list = { 0 };
+
+	return access_add(&list, value, err);
 }
 
 int option_check_serial(char *value, struct error *err)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +14,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "daemon/activation.h"
 #include "daemon/chardev.h"
 #include "daemon/daemonize.h"
 #include "daemon/logging.h"
 #include "daemon/pidfile.h"
+#include "daemon/stdio.h"
+#include "daemon/terminal.h"
 #include "monitor/monitor.h"
 #include "vmm/clone.h"
 #include "vmm/log.h"
@@ -42,6 +46,9 @@ struct run {
 	struct clone *clone;            /* while it starts; else NULL */
 	uint8_t generation_id[16];
 	struct monitor *monitor;        /* NULL without --monitor and --incoming */
+	struct access_list monitor_allow;
+	struct activation activation;
+	bool monitor_has_terminal;
 	struct pidfile pidfile;
 	bool ended;
 	int exit_status;                /* once ended */
@@ -132,6 +139,8 @@ static void on_signal(evutil_socket_t fd, short what, void *opaque)
 		return;
 	if (info.ssi_signo == SIGCONT) {
 		chardev_continued(run->chardev);
+		if (run->monitor_has_terminal)
+			terminal_grab();
 		return;
 	}
 	log_info("SIG%s from process %u: shutting down", sigabbrev_np(info.ssi_signo),
@@ -324,18 +333,69 @@ static int set_going(struct run *run, struct error *err)
 	return run->options->paused ? 0 : vm_cont(run->vm, err);
 }
 
+/* Somebody, or some script, waits for it: whatever the log level, and before stderr goes away. */
+static void announce_monitor(void *opaque, const char *address)
+{
+	(void)opaque;
+	fprintf(stderr, "vmond: --monitor tcp: %s\n", address);
+}
+
+/* One client, whose end is the end of no other. */
+static int open_stdio_monitor(struct run *run, const struct monitor_options *options,
+			      struct error *err)
+{
+	int in, out = stdio_open(STDOUT_FILENO, O_WRONLY, err);
+
+	if (out < 0)
+		return -1;
+	if (options->mode == MONITOR_READLINE && terminal_take(STDIN_FILENO, true))
+		run->monitor_has_terminal = terminal_grab();
+	in = stdio_open(STDIN_FILENO, O_RDONLY, err);
+	if (in < 0) {
+		close(out);
+		return -1;
+	}
+	return monitor_add_client(run->monitor, in, out, options, err);
+}
+
+static int open_monitor(struct run *run, const char *text, struct error *err)
+{
+	struct monitor_address address;
+
+	if (monitor_address_parse(&address, text, err) < 0) {
+		error_prefix(err, "--monitor %s", text);
+		return -1;
+	}
+	if (address.kind == MONITOR_STDIO)
+		return open_stdio_monitor(run, &address.options, err);
+	return monitor_listen(run->monitor, text, err);
+}
+
 static int open_monitors(struct run *run, struct error *err)
 {
 	const struct option_list *addresses = &run->options->monitor;
+	const struct option_list *allow = &run->options->monitor_allow;
 	const struct monitor_config config = {
 		.base = run->base,
 		.vm = run->vm,
 		.name = run->options->name,
 		.uuid = run->options->uuid ? run->options->uuid : nil_uuid,
 		.quit = quit_by_monitor,
+		.listening = announce_monitor,
 		.opaque = run,
+		.allow = &run->monitor_allow,
+		.passed = run->activation.passed,
+		.nr_passed = run->activation.count,
+		.why_none_passed = run->activation.why_none.text,
 	};
 	unsigned int i;
+
+	for (i = 0; i < allow->count; i++) {
+		if (access_add(&run->monitor_allow, allow->item[i], err) < 0) {
+			error_prefix(err, "--monitor-allow %s", allow->item[i]);
+			return -1;
+		}
+	}
 
 	if (!addresses->count && !run->options->incoming)
 		return 0;
@@ -343,7 +403,7 @@ static int open_monitors(struct run *run, struct error *err)
 	if (!run->monitor)
 		return -1;
 	for (i = 0; i < addresses->count; i++)
-		if (monitor_listen(run->monitor, addresses->item[i], err) < 0)
+		if (open_monitor(run, addresses->item[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -359,11 +419,27 @@ static void prefer_event_loop(void)
 		log_debug("the event loop keeps its priority: %s", strerror(errno));
 }
 
+/* A thousand clients are a thousand descriptors, and the soft limit is 1024 by tradition. */
+#define DESCRIPTORS 65536
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_debug("the limit of descriptors stays: %s", strerror(errno));
+}
+
 /* The first vCPU runs when everything is there. */
 static int start(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
 
+	activation_take(&run->activation);
+	raise_descriptor_limit();
 	if (options->daemonize && daemonize_begin(err) < 0)
 		return -1;
 	if (open_loop(run, err) < 0 || vcpu_signal_init(err) < 0 ||
@@ -393,6 +469,9 @@ static void finish(struct run *run)
 {
 	pidfile_remove(&run->pidfile);
 	monitor_free(run->monitor);
+	if (run->monitor_has_terminal)
+		terminal_release();
+	stdio_restore();
 	vm_destroy(run->vm);
 	clone_close(run->clone);
 	chardev_free(run->chardev);

@@ -10,6 +10,7 @@
 /* Written by the main thread; read by whichever thread a fatal signal hits. */
 static volatile sig_atomic_t terminal_fd = -1, terminal_is_raw;
 static struct termios terminal_modes;
+static bool terminal_signals;
 
 static const int fatal_signals[] = {
 	SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGALRM, SIGVTALRM,
@@ -61,11 +62,12 @@ static void install_exit_paths(void)
 			sigaction(fatal_signals[i], &sa, NULL);
 }
 
-bool terminal_take(int fd)
+bool terminal_take(int fd, bool signals)
 {
 	if (tcgetattr(fd, &terminal_modes) < 0)
 		return false;
 	terminal_fd = fd;
+	terminal_signals = signals;
 	install_exit_paths();
 	return true;
 }
@@ -77,7 +79,7 @@ bool terminal_grab(void)
 	if (terminal_fd < 0 || in_background(terminal_fd))
 		return false;
 	raw.c_iflag &= ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
-	raw.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
+	raw.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN | (terminal_signals ? 0 : ISIG));
 	raw.c_cflag &= ~(CSIZE | PARENB);
 	raw.c_cflag |= CS8;
 	raw.c_cc[VMIN] = 1;

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -31,9 +33,11 @@ static bool is_urgent(const struct monitor_client *client, const struct json_val
 	return client->oob && value && json_get(value, "exec-oob") && !json_get(value, "execute");
 }
 
-/* Nothing more is parsed for now. */
+/* Nothing more is parsed for now.  What is typed ahead is not shown before the prompt. */
 static bool is_full(const struct monitor_client *client)
 {
+	if (client->terminal)
+		return client->queued || client->pending;
 	return client->has_urgent || queue_is_full(client);
 }
 
@@ -55,6 +59,9 @@ static bool on_value(void *opaque, struct json_value *value, const char *error)
 		request->value = *value;
 		value->type = JSON_NULL;
 	} else {
+		/* A browser can be made to send this to a port, and what follows. */
+		if (client->options.untrusted_input && !client->negotiated)
+			client->untrusted = true;
 		request->error = strdup(error);
 		if (!request->error) {
 			client->broken = true;
@@ -73,6 +80,13 @@ void client_take_request(struct monitor_client *client, struct request *request)
 		client->queue_bytes = 0;
 }
 
+void request_free(struct request *request)
+{
+	json_clear(&request->value);
+	free(request->error);
+	free(request->line);
+}
+
 bool client_next_request(struct monitor_client *client, struct request *request)
 {
 	if (client->has_urgent) {
@@ -86,6 +100,11 @@ bool client_next_request(struct monitor_client *client, struct request *request)
 	return true;
 }
 
+bool client_has_request(const struct monitor_client *client)
+{
+	return client->fd >= 0 && (client->has_urgent || (client->queued && !client->pending));
+}
+
 static void drop_rest(struct monitor_client *client)
 {
 	free(client->rest);
@@ -93,10 +112,17 @@ static void drop_rest(struct monitor_client *client)
 	client->rest_start = client->rest_len = 0;
 }
 
+static size_t feed(struct monitor_client *client, const char *bytes, size_t len)
+{
+	if (client->terminal)
+		return terminal_feed(client, bytes, len);
+	return json_parser_feed(client->parser, bytes, len);
+}
+
 /* Parses what was just read.  What the queue has no room for is kept for later. */
 static void take_input(struct monitor_client *client, const char *bytes, size_t len)
 {
-	size_t used = json_parser_feed(client->parser, bytes, len);
+	size_t used = feed(client, bytes, len);
 
 	client->queue_bytes += used;
 	if (used == len)
@@ -116,15 +142,14 @@ static void take_rest(struct monitor_client *client)
 	size_t used;
 
 	if (client->rest_len) {
-		used = json_parser_feed(client->parser, client->rest + client->rest_start,
-					client->rest_len);
+		used = feed(client, client->rest + client->rest_start, client->rest_len);
 		client->queue_bytes += used;
 		client->rest_start += used;
 		client->rest_len -= used;
 		if (!client->rest_len)
 			drop_rest(client);
 	}
-	if (client->eof && !client->rest_len && !is_full(client))
+	if (client->eof && !client->rest_len && !is_full(client) && client->parser)
 		json_parser_end(client->parser);
 }
 
@@ -143,9 +168,9 @@ static void take_descriptors(struct monitor_client *client, const struct msghdr 
 		    "the last ones are closed");
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *opaque)
+/* Up to INPUT_SIZE bytes into monitor->input, and descriptors with them. */
+static ssize_t receive(struct monitor_client *client)
 {
-	struct monitor_client *client = opaque;
 	struct monitor *monitor = client->monitor;
 	struct iovec iov = { monitor->input, sizeof(monitor->input) };
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(FD_QUEUE_MAX * sizeof(int))];
@@ -155,31 +180,63 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 		.msg_control = control,
 		.msg_controllen = sizeof(control),
 	};
-	ssize_t len = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	ssize_t len;
 
+	if (!client->is_socket)
+		return read(client->fd, monitor->input, sizeof(monitor->input));
+	len = recvmsg(client->fd, &msg, MSG_CMSG_CLOEXEC);
+	if (len >= 0 && (msg.msg_controllen || (msg.msg_flags & MSG_CTRUNC)))
+		take_descriptors(client, &msg);
+	return len;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+	struct monitor *monitor = client->monitor;
+	ssize_t len = receive(client);
+	bool nobody_waited;
+
+	(void)fd;
 	(void)what;
 	if (len < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			client_close(client, NULL);
 		return;
 	}
-	if (msg.msg_controllen || (msg.msg_flags & MSG_CTRUNC))
-		take_descriptors(client, &msg);
+	nobody_waited = monitor_begin(monitor);
 	if (len)
 		take_input(client, monitor->input, (size_t)len);
 	else
 		client->eof = true;
 	client_update(client);
+	monitor_end(monitor, nobody_waited);
 }
 
 static void set_reading(struct monitor_client *client, bool reading)
 {
+	/* What can not be waited for, such as a file, is read once a turn: 0 would be once only. */
+	static const struct timeval soon = { 0, 1 };
+
 	if (reading == client->reading)
 		return;
-	if ((reading ? event_add(client->readable, NULL) : event_del(client->readable)) < 0)
+	if ((reading ? event_add(client->readable, client->is_pollable ? NULL : &soon) : event_del(client->readable)) < 0)
 		client->broken = true;
 	else
 		client->reading = reading;
+}
+
+/*
+ * Who goes away while a reply is pending is to be noticed also when nothing is read from him.  It
+ * is told once: a client that has merely said all it had to say would have the loop spin.
+ */
+static void set_watching(struct monitor_client *client, bool watching)
+{
+	if (watching == client->watching)
+		return;
+	client->watching = watching;
+	if ((watching ? event_add(client->hangup, NULL) : event_del(client->hangup)) < 0)
+		client->broken = true;
 }
 
 /* Not just silent from now on, waiting for a reply. */
@@ -200,24 +257,41 @@ void client_update(struct monitor_client *client)
 		take_rest(client);
 	/* As long as there is a rest, one of the last two holds. */
 	set_reading(client, !client->eof && !is_full(client) && !client->blocked);
+	set_watching(client, client->pending && !client->reading && client->is_socket &&
+		     !client->half_closed);
 
-	if (client->broken || json_parser_is_broken(client->parser)) {
+	if (client->broken || (client->parser && json_parser_is_broken(client->parser))) {
 		client_close(client, "out of memory");
 		return;
 	}
-	if (client->eof && client->pending && peer_is_gone(client)) {
+	if (client->untrusted) {
+		client_close(client, "it speaks another protocol");
+		return;
+	}
+	if ((client->eof || client->half_closed) && client->pending && peer_is_gone(client)) {
 		client_close(client, NULL);
 		return;
 	}
-	if ((client->has_urgent || (client->queued && !client->pending)) && !client->blocked &&
-	    !client->is_ready) {
+	if (client_has_request(client) && !client->blocked && !client->is_ready) {
 		client->is_ready = true;
+		monitor->nr_ready++;
 		TAILQ_INSERT_TAIL(&monitor->ready, client, ready_link);
 		monitor_want_turn(monitor);
 	}
 	if (client->eof && !client->queued && !client->has_urgent && !client->pending &&
 	    !client->executing && !client->rest_len && !unread)
 		client_close(client, NULL);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+
+	(void)fd;
+	(void)what;
+	client->watching = false;
+	client->half_closed = true;
+	client_update(client);
 }
 
 /* True when the socket is merely full. */
@@ -237,7 +311,8 @@ static ssize_t send_some(struct monitor_client *client)
 	msg.msg_iovlen = (size_t)(pieces < SEND_PIECES ? pieces : SEND_PIECES);
 	if (!msg.msg_iovlen)
 		return 0;
-	sent = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
+	sent = client->is_socket ? sendmsg(client->fd, &msg, MSG_NOSIGNAL) :
+				   writev(client->out_fd, msg.msg_iov, (int)msg.msg_iovlen);
 	if (sent < 0)
 		return may_send_later(errno) ? 0 : -1;
 	evbuffer_drain(client->output, (size_t)sent);
@@ -294,16 +369,18 @@ static int queue_text(struct monitor_client *client, struct json_writer *w, size
 	return 0;
 }
 
+void client_put(struct monitor_client *client, struct json_writer *w)
+{
+	if (w->failed || queue_text(client, w, 0) < 0)
+		client_close(client, "out of memory for a reply");
+}
+
 void client_send(struct monitor_client *client, struct json_writer *w)
 {
 	size_t sent = 0;
 	ssize_t ret;
 
-	if (w->failed) {
-		client_close(client, "out of memory for a reply");
-		return;
-	}
-	if (!evbuffer_get_length(client->output)) {
+	if (!w->failed && client->is_socket && !evbuffer_get_length(client->output)) {
 		ret = send(client->fd, w->text, w->len, MSG_NOSIGNAL);
 		if (ret < 0 && !may_send_later(errno)) {
 			client_close(client, NULL);
@@ -313,17 +390,33 @@ void client_send(struct monitor_client *client, struct json_writer *w)
 		if (sent == w->len)
 			return;
 	}
-	if (queue_text(client, w, sent) < 0)
+	if (w->failed || queue_text(client, w, sent) < 0)
 		client_close(client, "out of memory for a reply");
 	else
 		client_flush(client);
 }
 
+static void want_flush(struct monitor_client *client)
+{
+	if (client->wants_flush)
+		return;
+	client->wants_flush = true;
+	TAILQ_INSERT_TAIL(&client->monitor->flush, client, flush_link);
+	monitor_want_turn(client->monitor);
+}
+
+void client_put_bytes(struct monitor_client *client, const char *bytes, size_t len)
+{
+	if (!len)
+		return;
+	if (evbuffer_add(client->output, bytes, len) < 0)
+		client->broken = true;
+	want_flush(client);
+}
+
 void client_queue_event(struct monitor_client *client, const char *text, size_t len,
 			evbuffer_ref_cleanup_cb release, void *opaque)
 {
-	struct monitor *monitor = client->monitor;
-
 	if (evbuffer_add_reference(client->output, text, len, release, opaque) < 0) {
 		release(text, len, opaque);
 		client_close(client, "out of memory for an event");
@@ -334,11 +427,7 @@ void client_queue_event(struct monitor_client *client, const char *text, size_t 
 		client_close(client, "it is too far behind in reading events");
 		return;
 	}
-	if (!client->wants_flush) {
-		client->wants_flush = true;
-		TAILQ_INSERT_TAIL(&monitor->flush, client, flush_link);
-		monitor_want_turn(monitor);
-	}
+	want_flush(client);
 }
 
 static void log_close(const struct monitor_client *client, const char *why)
@@ -351,6 +440,15 @@ static void log_close(const struct monitor_client *client, const char *why)
 	log_warning("monitor client (process %ld) is disconnected: %s", (long)peer.pid, why);
 }
 
+void client_not_ready(struct monitor_client *client)
+{
+	if (!client->is_ready)
+		return;
+	client->is_ready = false;
+	client->monitor->nr_ready--;
+	TAILQ_REMOVE(&client->monitor->ready, client, ready_link);
+}
+
 void client_close(struct monitor_client *client, const char *why)
 {
 	struct monitor *monitor = client->monitor;
@@ -361,17 +459,15 @@ void client_close(struct monitor_client *client, const char *why)
 	if (why)
 		log_close(client, why);
 	TAILQ_REMOVE(&monitor->clients, client, link);
-	if (client->is_ready)
-		TAILQ_REMOVE(&monitor->ready, client, ready_link);
+	client_not_ready(client);
 	if (client->wants_flush)
 		TAILQ_REMOVE(&monitor->flush, client, flush_link);
 	if (client->has_urgent)
-		json_clear(&client->urgent.value);
+		request_free(&client->urgent);
 	client->has_urgent = false;
 	while (client->queued) {
 		client_take_request(client, &request);
-		json_clear(&request.value);
-		free(request.error);
+		request_free(&request);
 	}
 	if (client->pending)
 		pending_lose_client(client->pending);
@@ -381,12 +477,17 @@ void client_close(struct monitor_client *client, const char *why)
 	if (TAILQ_EMPTY(&monitor->clients))
 		fdsets_clear(&monitor->fdsets);
 	json_parser_free(client->parser);
+	terminal_free(client->terminal);
 	if (client->readable)
 		event_free(client->readable);
 	if (client->writable)
 		event_free(client->writable);
+	if (client->hangup)
+		event_free(client->hangup);
 	if (client->output)
 		evbuffer_free(client->output);
+	if (client->out_fd != client->fd)
+		close(client->out_fd);
 	close(client->fd);
 	client->fd = -1;
 	if (!client->executing)
@@ -428,7 +529,7 @@ static void greet(struct monitor_client *client)
 {
 	struct json_writer w;
 
-	json_writer_init(&w, client->pretty);
+	json_writer_init(&w, client->options.pretty);
 	json_write_object(&w, NULL);
 	json_write_object(&w, "QMP");
 	monitor_write_version(&w, "version");
@@ -442,32 +543,71 @@ static void greet(struct monitor_client *client)
 	json_writer_free(&w);
 }
 
-int monitor_add_client(struct monitor *monitor, int fd, bool pretty, struct error *err)
+/* A descriptor of ours does not block, and is no other program's. */
+static int prepare(int fd)
 {
-	struct event_base *base = monitor->config.base;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+		return -1;
+	return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* epoll(7) takes neither regular files nor, say, /dev/null, which are always ready. */
+static bool is_pollable(int fd)
+{
+	struct epoll_event event = { 0 };
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	bool pollable = epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+
+	if (epoll >= 0)
+		close(epoll);
+	return pollable;
+}
+
+static int create_parts(struct monitor_client *client)
+{
+	struct event_base *base = client->monitor->config.base;
+
+	client->readable = event_new(base, client->is_pollable ? client->fd : -1,
+				     (client->is_pollable ? EV_READ : 0) | EV_PERSIST, on_readable,
+				     client);
+	client->writable = event_new(base, client->out_fd, EV_WRITE, on_writable, client);
+	client->hangup = event_new(base, client->fd, EV_CLOSED, on_hangup, client);
+	client->output = evbuffer_new();
+	if (client->options.mode == MONITOR_READLINE)
+		client->terminal = terminal_new(client->monitor);
+	else
+		client->parser = json_parser_new(on_value, client);
+	return client->readable && client->writable && client->hangup && client->output &&
+	       (client->parser || client->terminal) ? 0 : -1;
+}
+
+int monitor_add_client(struct monitor *monitor, int in, int out,
+		       const struct monitor_options *options, struct error *err)
+{
 	struct monitor_client *client = calloc(1, sizeof(*client));
-	int flags;
+	struct stat st;
 
 	if (!client) {
-		close(fd);
+		close(in);
+		if (out != in)
+			close(out);
 		return error_set(err, ENOMEM, "out of memory for a monitor client");
 	}
 	client->monitor = monitor;
-	client->fd = fd;
-	client->pretty = pretty;
+	client->fd = in;
+	client->out_fd = out;
+	client->options = *options;
+	client->is_socket = in == out && fstat(in, &st) == 0 && S_ISSOCK(st.st_mode);
+	client->is_pollable = client->is_socket || is_pollable(in);
 	TAILQ_INSERT_TAIL(&monitor->clients, client, link);
 
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+	if (prepare(in) < 0 || prepare(out) < 0) {
 		error_errno(err, errno, "monitor client");
 		goto fail;
 	}
-	client->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, client);
-	client->writable = event_new(base, fd, EV_WRITE, on_writable, client);
-	client->parser = json_parser_new(on_value, client);
-	client->output = evbuffer_new();
-	if (!client->readable || !client->writable || !client->parser || !client->output) {
+	if (create_parts(client) < 0) {
 		error_set(err, ENOMEM, "out of memory for a monitor client");
 		goto fail;
 	}
@@ -476,7 +616,10 @@ int monitor_add_client(struct monitor *monitor, int fd, bool pretty, struct erro
 		error_set(err, ENOMEM, "the event loop does not take a monitor client");
 		goto fail;
 	}
-	greet(client);
+	if (client->terminal)
+		terminal_greet(client);
+	else
+		greet(client);
 	return 0;
 
 fail:

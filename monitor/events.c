@@ -98,7 +98,7 @@ static void broadcast(struct monitor *monitor, struct event_text *compact)
 		next = TAILQ_NEXT(client, link);
 		if (!client->negotiated)
 			continue;
-		if (client->pretty) {
+		if (client->options.pretty) {
 			if (!pretty)
 				pretty = write_pretty_event(compact);
 			text = pretty;
@@ -225,10 +225,7 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 			 migration_status_name(event->migration));
 		if (monitor->migrate.events)
 			monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
-		if (event->migration == MIGRATION_COMPLETED ||
-		    event->migration == MIGRATION_CANCELLED ||
-		    event->migration == MIGRATION_FAILED)
-			migrate_over(&monitor->migrate);
+		migrate_on_status(&monitor->migrate, event->migration);
 		break;
 	case VM_EVENT_DUMP_PROGRESS:
 		dump_progress(monitor);

@@ -136,6 +136,22 @@ static const struct hmp_command *find(const struct hmp_command *table, const cha
 	return NULL;
 }
 
+/*
+ * Commands that change nothing of the machine, for monitors that only observe.  What is not named
+ * here is taken to change something: reading a port does, too.
+ */
+static bool inspects(const struct hmp_command *command)
+{
+	static const char *const names[] = {
+		"cpu", "gpa2hva", "gva2gpa", "gva2hva", "help", "info", "print", "sum", "x", "xp",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (has_name(command->names, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
 /* "x/4xb": a slash ends a name, too. */
 static const char *name_end(const char *p)
 {
@@ -170,6 +186,10 @@ void hmp_execute(struct hmp *hmp, const char *line)
 	if (!*hmp_skip_spaces(line))
 		return;
 	command = parse_name(hmp, commands, line, &p);
+	if (command && hmp->observing && !inspects(command)) {
+		hmp->refused = true;
+		return;
+	}
 	if (command && command->sub && *hmp_skip_spaces(p))
 		command = parse_name(hmp, command->sub, line, &p);
 	if (!command)
@@ -234,6 +254,77 @@ static void hmp_help(struct hmp *hmp, const struct hmp_args *args)
 		return;
 	}
 	print_help(hmp->out, "info ", command);
+}
+
+/* ---- completion ---- */
+
+struct completion {
+	const char *prefix;             /* what there is of the name */
+	size_t len;
+	char *more;                     /* what goes on with it, common to all so far */
+	size_t size, common;
+	unsigned int count;
+	struct text *candidates;
+};
+
+static void consider(struct completion *c, const char *name, size_t len)
+{
+	size_t i, rest = len - c->len;
+
+	if (len < c->len || memcmp(name, c->prefix, c->len))
+		return;
+	name += c->len;
+	if (!c->count++) {
+		c->common = rest < c->size - 1 ? rest : c->size - 1;
+		memcpy(c->more, name, c->common);
+	}
+	for (i = 0; i < c->common && i < rest && name[i] == c->more[i]; i++)
+		;
+	c->common = i;
+	text_append(c->candidates, name - c->len, len);
+	text_append(c->candidates, "\n", 1);
+}
+
+static void consider_table(struct completion *c, const struct hmp_command *table)
+{
+	const char *names, *end;
+
+	for (; table->names; table++) {
+		for (names = table->names; ; names = end + 1) {
+			end = strchrnul(names, '|');
+			consider(c, names, (size_t)(end - names));
+			if (!*end)
+				break;
+		}
+	}
+}
+
+size_t hmp_complete(const char *line, size_t len, char *more, size_t size,
+		    struct text *candidates)
+{
+	const struct hmp_command *table = commands, *command;
+	struct completion c = { .more = more, .size = size, .candidates = candidates };
+	const char *at = line, *end = line + len, *space;
+
+	/* The names in front: help, and those that have subcommands. */
+	for (;;) {
+		while (at < end && *at == ' ')
+			at++;
+		space = memchr(at, ' ', (size_t)(end - at));
+		if (!space)
+			break;
+		command = find(table, at, (size_t)(space - at));
+		if (!command || (!command->sub && command->run != hmp_help))
+			return 0;
+		table = command->sub ? command->sub : commands;
+		at = space;
+	}
+	c.prefix = at;
+	c.len = (size_t)(end - at);
+	consider_table(&c, table);
+	if (c.count == 1 && c.common < size - 1)
+		more[c.common++] = ' ';
+	return c.common;
 }
 
 int hmp_inspect_begin(struct hmp *hmp, int index, uint32_t mask)

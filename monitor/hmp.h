@@ -28,6 +28,9 @@ struct hmp {
 	 */
 	char last_format;
 	unsigned int last_size;         /* in bytes */
+	bool observing;                 /* commands that may change something are refused */
+	bool refused;                   /* and one was; nothing has been printed */
+	bool deferred;                  /* hmp_defer() has been called */
 };
 
 /* Runs one command line.  Failures are text in hmp->out, as in QEMU. */
@@ -41,6 +44,14 @@ void hmp_execute(struct hmp *hmp, const char *line);
  * Returns NULL, with nothing printed, where nobody can wait: the command then goes on without.
  */
 struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque);
+
+/*
+ * Completes the name that ends at line[len]: puts what all candidates go on with into `more`, with a
+ * space behind it if there is one candidate only, and returns its length.  If that is 0 and there
+ * are several, lists them in `candidates`.
+ */
+size_t hmp_complete(const char *line, size_t len, char *more, size_t size,
+		    struct text *candidates);
 
 /*
  * What one command prints at most, but for the line that says so.  libvirt takes replies of up to

@@ -8,18 +8,32 @@
 #include "monitor/hmp_internal.h"
 #include "monitor/monitor_internal.h"
 
-/* A line is one command of a client that waits for its reply: nothing is waited for here. */
+/*
+ * As in QEMU: the text monitor waits for the end, unless there is -d, and who calls it by
+ * human-monitor-command does not.
+ */
 void hmp_migrate(struct hmp *hmp, const struct hmp_args *args)
 {
+	struct migrate *m = &hmp->monitor->migrate;
+	bool detach = hmp_has_flag(args, 'd'), waits;
 	struct error err;
 
 	if (migrate_check_options(hmp_has_flag(args, 'r'), hmp_has_flag(args, 'b'),
-				  hmp_has_flag(args, 'i'), &err) == -1 ||
-	    migrate_out(&hmp->monitor->migrate, &hmp->client->names, args->string, &err) == -1)
+				  hmp_has_flag(args, 'i'), &err) == -1) {
 		hmp_print_error(hmp, &err);
-	else if (!hmp_has_flag(args, 'd'))
+		return;
+	}
+	waits = !detach && !hmp->call && migrate_wait(m, hmp);
+	if (migrate_out(m, &hmp->client->names, args->string, &err) == -1) {
+		/* If the end has come, and been told, nobody waits any more. */
+		if (waits && m->waiting)
+			migrate_give_up_waiting(m, &err);
+		else if (!waits)
+			hmp_print_error(hmp, &err);
+	} else if (!detach && !waits) {
 		text_printf(hmp->out, "terminal does not allow synchronous migration, "
 			    "continuing detached\n");
+	}
 }
 
 void hmp_migrate_cancel(struct hmp *hmp, const struct hmp_args *args)
@@ -52,8 +66,7 @@ void hmp_savevm(struct hmp *hmp, const struct hmp_args *args)
 	if (migrate_snapshot(&hmp->monitor->migrate, args->string, false, &err) == -1)
 		hmp_print_error(hmp, &err);
 	else
-		migrate_await(&hmp->monitor->migrate,
-			      hmp_defer(hmp, migrate_forget, &hmp->monitor->migrate));
+		migrate_wait(&hmp->monitor->migrate, hmp);
 }
 
 void hmp_loadvm(struct hmp *hmp, const struct hmp_args *args)

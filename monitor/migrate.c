@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "monitor/hmp.h"
 #include "monitor/migrate_channel.h"
 #include "monitor/qmp.h"
 
@@ -168,34 +169,62 @@ void migrate_cancel(struct migrate *m)
 	vm_migrate_cancel(m->vm);
 }
 
-void migrate_await(struct migrate *m, struct qmp_pending *pending)
+bool migrate_can_yank(const struct migrate *m)
 {
-	m->pending = pending;
+	struct migration_info info;
+
+	vm_migration_info(m->vm, &info);
+	return info.kind != MIGRATION_SNAPSHOT &&
+	       (info.status == MIGRATION_SETUP || info.status == MIGRATION_ACTIVE ||
+		info.status == MIGRATION_CANCELLING);
 }
 
-void migrate_forget(void *opaque)
+void migrate_yank(struct migrate *m)
+{
+	/* Who is dialled, or waited for, can not answer any more. */
+	migrate_free(m);
+	vm_migration_yank(m->vm);
+}
+
+/* qmp_gone_fn */
+static void on_waiter_gone(void *opaque)
 {
 	struct migrate *m = opaque;
 
-	m->pending = NULL;
+	m->waiting = NULL;
 }
 
-void migrate_over(struct migrate *m)
+bool migrate_wait(struct migrate *m, struct hmp *hmp)
 {
-	struct qmp_pending *pending = m->pending;
-	struct migration_info info;
-	struct error err;
+	if (m->waiting)
+		return false;
+	m->waiting = hmp_defer(hmp, on_waiter_gone, m);
+	return m->waiting;
+}
 
-	m->pending = NULL;
-	if (!pending)
+void migrate_give_up_waiting(struct migrate *m, const struct error *why)
+{
+	struct qmp_pending *waiting = m->waiting;
+
+	m->waiting = NULL;
+	qmp_pending_error(waiting, QMP_GENERIC_ERROR, why);
+}
+
+void migrate_on_status(struct migrate *m, enum migration_status status)
+{
+	struct qmp_pending *waiting = m->waiting;
+	struct migration_info info;
+
+	if (!waiting || (status != MIGRATION_COMPLETED && status != MIGRATION_CANCELLED &&
+			 status != MIGRATION_FAILED))
 		return;
+	m->waiting = NULL;
 	vm_migration_info(m->vm, &info);
-	if (info.status == MIGRATION_COMPLETED) {
-		qmp_pending_return(pending);
-		return;
-	}
-	error_set(&err, EIO, "%s", info.error ? info.error : "cancelled");
-	qmp_pending_error(pending, QMP_GENERIC_ERROR, &err);
+	if (status == MIGRATION_FAILED && info.error)
+		text_printf(qmp_pending_text(waiting), "Error: %s\n", info.error);
+	else if (status == MIGRATION_CANCELLED)
+		text_printf(qmp_pending_text(waiting), "Error: the migration was cancelled\n");
+	qmp_pending_return(waiting);
 }
 
 /* ---- in ---- */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "monitor/descriptors.h"
+#include "monitor/qmp.h"
 #include "monitor/text.h"
 #include "vmm/migration.h"
 #include "vmm/vm.h"
@@ -25,6 +26,7 @@
  * Threads: the event loop's.
  */
 struct dial;
+struct hmp;
 struct migrate_listener;
 struct qmp_pending;
 
@@ -44,7 +46,7 @@ struct migrate {
 
 	struct dial *dial;                      /* an outgoing one connects; else NULL */
 	struct migrate_listener *listener;      /* an incoming one is waited for; else NULL */
-	struct qmp_pending *pending;            /* who waits for the end of a transfer; else NULL */
+	struct qmp_pending *waiting;            /* for the end of an outgoing one; else NULL */
 };
 
 #define MIGRATE_ZSTD_LEVEL_MIN  1
@@ -66,15 +68,19 @@ int migrate_out(struct migrate *m, struct fd_names *names, const char *uri, stru
 int migrate_in(struct migrate *m, struct fd_names *names, const char *uri, struct error *err);
 int migrate_snapshot(struct migrate *m, const char *path, bool stay, struct error *err);
 void migrate_cancel(struct migrate *m);
+/* Whether a transfer is under way that migrate_yank() fails at once, whatever it waits for. */
+bool migrate_can_yank(const struct migrate *m);
+void migrate_yank(struct migrate *m);
 
 /*
- * The reply to whoever waits for the end of the transfer that goes on (NULL: nobody) comes with it.
- * migrate_forget() is a qmp_gone_fn.
+ * The line of a text monitor is to be pending until the end of the migration that is going to be
+ * begun.  False if it can not be, or another is.
  */
-void migrate_await(struct migrate *m, struct qmp_pending *pending);
-void migrate_forget(void *m);
-/* A transfer has ended. */
-void migrate_over(struct migrate *m);
+bool migrate_wait(struct migrate *m, struct hmp *hmp);
+/* It has not begun. */
+void migrate_give_up_waiting(struct migrate *m, const struct error *why);
+/* A status has been entered; call it after the event has been sent. */
+void migrate_on_status(struct migrate *m, enum migration_status status);
 
 /* Arguments, in what they may be.  -1 with the reason why not. */
 int migrate_check_options(bool resume, bool blk, bool inc, struct error *err);

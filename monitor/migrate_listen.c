@@ -77,7 +77,7 @@ struct migrate_listener *migrate_listen_unix(struct event_base *base, const char
 
 	if (!listener)
 		return NULL;
-	if (unix_socket_open(&listener->socket, path, 1, err) < 0) {
+	if (unix_socket_open(&listener->socket, path, 0600, 1, err) < 0) {
 		error_prefix(err, "migration socket '%s'", path);
 		migrate_listener_close(listener);
 		return NULL;

@@ -7,18 +7,53 @@
 
 #include "config.h"
 #include "monitor/monitor_internal.h"
+#include "vmm/clock.h"
 
 void monitor_want_turn(struct monitor *monitor)
 {
 	static const struct timeval now = { 0, 0 };
 
-	if (!evtimer_pending(monitor->turn, NULL))
+	if (!monitor->busy && !evtimer_pending(monitor->turn, NULL))
 		evtimer_add(monitor->turn, &now);
 }
 
 /*
- * Once per turn of the event loop while there is work: what is queued goes out, and one request of
- * one client is carried out.  client_update() puts the client at the end of the list again.
+ * A batch of requests of each client that waits, the next one's only if the turn has time left.
+ * Those that have more to do are at the end of the list again.
+ */
+static void serve(struct monitor *monitor)
+{
+	int64_t end = clock_ns(CLOCK_MONOTONIC) + monitor->turn_ns;
+	struct monitor_client *client;
+	size_t n;
+
+	for (n = monitor->nr_ready; n && (client = TAILQ_FIRST(&monitor->ready)); n--) {
+		client_not_ready(client);
+		client_execute(client, end);
+		if (clock_ns(CLOCK_MONOTONIC) >= end)
+			break;
+	}
+}
+
+bool monitor_begin(struct monitor *monitor)
+{
+	monitor->busy = true;
+	return !monitor->nr_ready;
+}
+
+void monitor_end(struct monitor *monitor, bool nobody_waited)
+{
+	if (nobody_waited)
+		serve(monitor);
+	monitor->busy = false;
+	if (!TAILQ_EMPTY(&monitor->ready) || !TAILQ_EMPTY(&monitor->flush) ||
+	    !TAILQ_EMPTY(&monitor->orphans))
+		monitor_want_turn(monitor);
+}
+
+/*
+ * Once per turn of the event loop while there is work: what is queued goes out, and requests are
+ * carried out.
  *
  * A timer and not event_active(), which would be served again in the same turn, before any input.
  */
@@ -29,17 +64,11 @@ static void on_turn(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
+	monitor->busy = true;
 	monitor_drop_orphans(monitor);
 	while ((client = TAILQ_FIRST(&monitor->flush)))
 		client_flush(client);
-	client = TAILQ_FIRST(&monitor->ready);
-	if (client) {
-		TAILQ_REMOVE(&monitor->ready, client, ready_link);
-		client->is_ready = false;
-		client_execute(client);
-	}
-	if (!TAILQ_EMPTY(&monitor->ready) || !TAILQ_EMPTY(&monitor->flush))
-		monitor_want_turn(monitor);
+	monitor_end(monitor, true);
 }
 
 struct monitor *monitor_new(const struct monitor_config *config, struct error *err)
@@ -58,6 +87,7 @@ struct monitor *monitor_new(const struct monitor_config *config, struct error *e
 	TAILQ_INIT(&monitor->orphans);
 	fdsets_init(&monitor->fdsets);
 	migrate_init(&monitor->migrate, config->base, config->vm, &monitor->fdsets);
+	monitor->turn_ns = TURN_NS;
 	monitor->turn = evtimer_new(config->base, on_turn, monitor);
 	if (!monitor->turn || !monitor->config.uuid || (config->name && !monitor->config.name))
 		goto fail;

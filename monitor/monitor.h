@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 
+#include "monitor/address.h"
 #include "monitor/qmp.h"
 #include "vmm/error.h"
 #include "vmm/vm.h"
@@ -16,6 +17,12 @@
  */
 struct monitor;
 
+/* A descriptor that the process was started with, for monitors at "systemd". */
+struct passed_socket {
+	int fd;
+	const char *name;
+};
+
 struct monitor_config {
 	struct event_base *base;
 	struct vm *vm;                          /* NULL in tests of the wire alone */
@@ -26,7 +33,15 @@ struct monitor_config {
 	 * reply, which is sent when it returns.  Ends the event loop; may not free the monitor.
 	 */
 	void (*quit)(void *opaque);
+	/* The system has chosen the port of a monitor at a TCP port of 0.  May be NULL. */
+	void (*listening)(void *opaque, const char *address);
 	void *opaque;
+	/* Who may connect to Unix sockets besides this user and root.  NULL: nobody. */
+	const struct access_list *allow;
+	/* And if they are none, the reason (a line). */
+	const struct passed_socket *passed;
+	size_t nr_passed;
+	const char *why_none_passed;
 };
 
 struct monitor *monitor_new(const struct monitor_config *config, struct error *err);
@@ -37,13 +52,24 @@ struct monitor *monitor_new(const struct monitor_config *config, struct error *e
 void monitor_free(struct monitor *monitor);
 
 /*
- * Listens on "unix:PATH[,pretty=on]" (mode 0600).  Any number of clients each.  A socket file that
- * nobody listens on is taken over; one in use, or a path that is no socket, is an error.
+ * Serves any number of clients at an address as monitor_address_parse() takes it, but for "stdio".
+ *
+ * unix: makes a socket file, of mode 0600, or 0666 where rules let others in, who are told apart
+ * when they connect.  A socket file that nobody listens on is taken over; one in use, or a path that
+ * is no socket, is an error.  fd: and systemd take sockets that listen, and are the monitor's from
+ * here on, or are connected to a client already.
+ *
+ * A Unix socket's client that may not connect gets a line that says so, and is disconnected.
  */
 int monitor_listen(struct monitor *monitor, const char *address, struct error *err);
 
-/* Serves one connected socket; the monitor owns it from here on, also on failure. */
-int monitor_add_client(struct monitor *monitor, int fd, bool pretty, struct error *err);
+/*
+ * Serves one client: a connected socket, or two descriptors of anything.  They are the monitor's
+ * from here on, also on failure; of two that are not the same only their own descriptors are
+ * closed at the end.
+ */
+int monitor_add_client(struct monitor *monitor, int in, int out,
+		       const struct monitor_options *options, struct error *err);
 
 /*
  * Sends an event to every client that has negotiated.  `data` is a complete JSON object, or NULL

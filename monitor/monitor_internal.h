@@ -20,9 +20,12 @@
  * Shared by the files that implement monitor/monitor.h:
  *
  *      listener.c  sockets that wait for clients
+ *      address.c   what --monitor says
+ *      access.c    who may connect
  *      client.c    one client's bytes: input, output, back-pressure, its end
  *      request.c   what one request does, and its reply
  *      pending.c   replies that come later
+ *      terminal.c  clients of the text monitor
  *      events.c    events to all clients
  *      monitor.c   the monitor as a whole, and the order in which clients are served
  *
@@ -47,13 +50,24 @@
 /* A client is dropped when so many bytes of events wait for it. */
 #define EVENTS_MAX ((size_t)16 << 20)
 
+/*
+ * Scheduling.  Clients that have requests stand in line.  In a turn of the event loop the first of
+ * them has a batch carried out, of up to QUEUE_LENGTH requests, but none is begun once the turn has
+ * taken TURN_NS; if that is not so yet the next client has its batch, none twice; and who has more
+ * to do stands at the end of the line again.  So what a client waits for, once its request has
+ * arrived, is one request of each other client, or the TURN_NS that many short ones of it may take;
+ * whether those read their replies or not, since nothing waits for a socket.
+ */
+#define TURN_NS 100000
+
 /* One read takes up to so much. */
 #define INPUT_SIZE ((size_t)64 << 10)
 
 /* What the client asked for, or what is wrong with what it sent. */
 struct request {
-	struct json_value value;        /* if error is NULL */
+	struct json_value value;        /* if the other two are NULL */
 	char *error;
+	char *line;                     /* of a text monitor */
 	bool urgent;                    /* exec-oob */
 };
 
@@ -80,17 +94,24 @@ struct monitor_client {
 	bool is_ready, wants_flush;
 
 	int fd;                                 /* -1 once closed */
-	bool pretty;
+	int out_fd;                             /* the same, for sockets */
+	bool is_socket, is_pollable;            /* of `fd` */
+	struct monitor_options options;
+	struct terminal *terminal;              /* of a text monitor; else NULL */
 	bool negotiated;                        /* qmp_capabilities has succeeded */
 	bool oob;                               /* and has enabled exec-oob */
 	bool executing;                         /* freed only afterwards */
 	struct qmp_pending *pending;            /* the reply that the queue waits for, or NULL */
 	bool broken;                            /* memory ran out: closed at the next occasion */
+	bool untrusted;                         /* it does not mean what it says: the same */
 
 	/* Input.  rest[rest_start..] was read and not parsed, because the queue was full. */
 	struct event *readable;
 	bool reading;                           /* `readable` is added */
+	struct event *hangup;                   /* while it is not, and a reply is pending */
+	bool watching;                          /* `hangup` is added */
 	bool eof;                               /* the client sends nothing more */
+	bool half_closed;                       /* the same, and it has not been read so far yet */
 	struct json_parser *parser;
 	char *rest;
 	size_t rest_start, rest_len;
@@ -114,8 +135,13 @@ struct monitor_client {
 struct listener {
 	TAILQ_ENTRY(listener) link;
 	struct monitor *monitor;
-	struct unix_socket socket;
-	bool pretty;
+	char name[UNIX_SOCKET_PATH_SIZE + 8];   /* for log lines */
+	struct unix_socket socket;              /* without a path, but for unix: */
+	bool is_unix;                           /* peers have credentials */
+	struct monitor_options options;
+	struct access_list allow;
+	unsigned int refused;                   /* since the last line that said so */
+	int64_t refused_ns;                     /* of that line, CLOCK_MONOTONIC; 0: none yet */
 	bool resting;                           /* accept() has failed, and it was logged */
 	struct event *acceptable;
 	struct event *retry;                    /* timer, after accept() ran out of something */
@@ -135,6 +161,9 @@ struct monitor {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(client_list, monitor_client) clients;
 	struct client_list ready;               /* have requests that may be carried out, in turn */
+	size_t nr_ready;
+	int64_t turn_ns;                        /* TURN_NS, but for tests */
+	bool busy;                              /* lists are being served, or will be right away */
 	TAILQ_HEAD(, qmp_pending) orphans;      /* have lost their client, and are to be told */
 	struct client_list flush;               /* have output that nobody has tried to send yet */
 	/* Timer of length 0: once per turn of the loop, while `ready` or `flush` holds anyone. */
@@ -148,8 +177,14 @@ struct monitor {
 };
 
 /* monitor.c */
-/* Sees to it that the lists `ready` and `flush` are served. */
+/* Sees to it that the lists `ready`, `flush` and `orphans` are served. */
 void monitor_want_turn(struct monitor *monitor);
+/*
+ * Around what input of a client brings about: a request that nobody stands before is carried out at
+ * once, in the second.  That takes what the first has returned.
+ */
+bool monitor_begin(struct monitor *monitor);
+void monitor_end(struct monitor *monitor, bool nobody_waited);
 
 /* listener.c */
 void listener_free(struct listener *listener);
@@ -157,6 +192,11 @@ void listener_free(struct listener *listener);
 /* client.c */
 /* Takes the next request off the queue, which must hold one. */
 void client_take_request(struct monitor_client *client, struct request *request);
+void request_free(struct request *request);
+/* Whether it has one that may be carried out now. */
+bool client_has_request(const struct monitor_client *client);
+/* Takes it out of the list of those that have. */
+void client_not_ready(struct monitor_client *client);
 /* The urgent one, or else the next of the queue if it does not wait for a reply.  False: neither. */
 bool client_next_request(struct monitor_client *client, struct request *request);
 /*
@@ -164,6 +204,10 @@ bool client_next_request(struct monitor_client *client, struct request *request)
  * text away from the writer.  Closes the client when that fails.
  */
 void client_send(struct monitor_client *client, struct json_writer *w);
+/* The same with more to follow right away: client_send() or client_flush() sends it. */
+void client_put(struct monitor_client *client, struct json_writer *w);
+/* Appends to the output of a text monitor; it is sent soon. */
+void client_put_bytes(struct monitor_client *client, const char *bytes, size_t len);
 /*
  * Appends text of an event to the output without copying it; `release` is called when it is not
  * needed any more.  Closes the client when it is too far behind.
@@ -193,8 +237,11 @@ void client_end(struct monitor_client *client, bool outer);
 void client_finish(struct monitor_client *client);
 
 /* request.c */
-/* Carries out the client's next request and sends the reply.  May free the client. */
-void client_execute(struct monitor_client *client);
+/*
+ * Carries out a batch of the client's requests, the first whatever the time is and no other after
+ * `end` (CLOCK_MONOTONIC), and sends the replies.  May free the client.
+ */
+void client_execute(struct monitor_client *client, int64_t end);
 /*
  * The parts of a reply: in front of what the handler writes, and behind it.  Both may fail, as
  * writers do; request_write_failure() then says so instead.
@@ -208,6 +255,9 @@ void request_write_text(struct json_writer *w, const struct text *out);
 void request_write_error(struct json_writer *w, const struct json_value *id,
 			 enum qmp_error_class class, const char *description);
 
+/* What a client that only observes may do, and what it is told otherwise; -1. */
+bool command_is_allowed(const struct monitor_client *client, const struct qmp_command *command);
+int request_only_observes(struct error *err);
 /* Sends the reply that the client's queue has waited for, which is no longer pending. */
 void client_answer(struct monitor_client *client, struct json_writer *w);
 
@@ -220,6 +270,22 @@ void pending_abandon(struct qmp_pending *pending);
 void pending_lose_client(struct qmp_pending *pending);
 /* Tells those who would have replied.  Once a turn, as long as there are any. */
 void monitor_drop_orphans(struct monitor *monitor);
+
+/* terminal.c */
+/* What a client of the text monitor has: a line that it edits, and what its commands keep. */
+struct terminal *terminal_new(struct monitor *monitor);
+void terminal_free(struct terminal *terminal);
+/* Banner and prompt, as the first output. */
+void terminal_greet(struct monitor_client *client);
+/*
+ * Takes input up to the end of a line, which is then in client->queue, and returns how much that is.
+ * What a terminal shows of it is appended to the output.
+ */
+size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t len);
+/* Runs a line and appends what it prints, and the prompt, to the output, unless it is pending. */
+void terminal_execute(struct monitor_client *client, const char *line);
+/* That of a line that was pending. */
+void terminal_answer(struct monitor_client *client, const struct text *out);
 
 /* events.c */
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */

@@ -19,7 +19,7 @@ static struct qmp_pending *pending_new(struct monitor_client *client, qmp_gone_f
 	pending->client = client;
 	pending->gone = gone;
 	pending->opaque = opaque;
-	json_writer_init(&pending->reply, client->pretty);
+	json_writer_init(&pending->reply, client->options.pretty);
 	client->pending = pending;
 	return pending;
 }
@@ -61,13 +61,15 @@ struct qmp_pending *qmp_defer(struct qmp_call *call, qmp_gone_fn *gone, void *op
 
 struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque)
 {
-	struct qmp_pending *pending;
+	struct qmp_pending *pending = NULL;
 
-	if (!hmp->call)
-		return NULL;
-	pending = qmp_defer(hmp->call, gone, opaque);
+	if (hmp->call)
+		pending = qmp_defer(hmp->call, gone, opaque);
+	else if (hmp->client && !hmp->client->pending)
+		pending = pending_new(hmp->client, gone, opaque);
 	if (!pending)
 		return NULL;
+	hmp->deferred = true;
 	/* What is printed from here on goes behind what has been. */
 	pending->is_text = true;
 	pending->text = *hmp->out;
@@ -99,10 +101,25 @@ static void answer(struct qmp_pending *pending)
 	json_writer_free(&reply);
 }
 
+static void answer_terminal(struct qmp_pending *pending)
+{
+	struct monitor_client *client = pending->client;
+	struct text out = pending->text;
+
+	pending->text = (struct text){ 0 };
+	pending_free(pending);
+	terminal_answer(client, &out);
+	text_free(&out);
+}
+
 void qmp_pending_return(struct qmp_pending *pending)
 {
 	struct json_writer *w = &pending->reply;
 
+	if (pending->client && pending->client->terminal) {
+		answer_terminal(pending);
+		return;
+	}
 	if (pending->is_text)
 		request_write_text(w, &pending->text);
 	request_end_reply(w, pending->id);

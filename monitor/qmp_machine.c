@@ -20,6 +20,8 @@ int qmp_query_commands(struct qmp_call *call)
 
 	json_write_array(w, "return");
 	for (const struct qmp_command *command = qmp_commands; command->name; command++) {
+		if (call->client && !command_is_allowed(call->client, command))
+			continue;
 		json_write_object(w, NULL);
 		json_write_string(w, "name", command->name);
 		json_write_object_end(w);
@@ -200,6 +202,7 @@ int qmp_human_monitor_command(struct qmp_call *call)
 		.call = call,
 		.vm = vm,
 		.out = &out,
+		.observing = call->client && call->client->options.mode == MONITOR_OBSERVE,
 	};
 
 	if (cpu && (cpu->integer < 0 || cpu->integer >= (int64_t)vm->nr_vcpus))
@@ -209,6 +212,8 @@ int qmp_human_monitor_command(struct qmp_call *call)
 	hmp_execute(&hmp, json_get(call->arguments, "command-line")->string.bytes);
 	if (call->deferred)
 		return QMP_LATER;
+	if (hmp.refused)
+		return request_only_observes(&call->error);
 	request_write_text(call->reply, &out);
 	text_free(&out);
 	return 0;

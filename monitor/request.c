@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/monitor_internal.h"
+#include "vmm/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -92,6 +93,20 @@ static const char *check_members(const struct json_value *request, bool oob, str
 	return command;
 }
 
+int request_only_observes(struct error *err)
+{
+	return error_set(err, EPERM, "This monitor only observes: it takes query-... commands, and "
+			 "of human-monitor-command those that change nothing");
+}
+
+bool command_is_allowed(const struct monitor_client *client, const struct qmp_command *command)
+{
+	return client->options.mode != MONITOR_OBSERVE ||
+	       !strncmp(command->name, "query-", strlen("query-")) ||
+	       command->handler == qmp_qmp_capabilities ||
+	       command->handler == qmp_human_monitor_command;
+}
+
 /* Checks a request, in QEMU's order.  Returns its command, or NULL with the call's error filled. */
 static const struct qmp_command *check_request(const struct json_value *request,
 					       struct qmp_call *call)
@@ -113,6 +128,10 @@ static const struct qmp_command *check_request(const struct json_value *request,
 	if (!command) {
 		call->error_class = QMP_COMMAND_NOT_FOUND;
 		error_set(&call->error, ENOENT, "The command %s has not been found", name);
+		return NULL;
+	}
+	if (!command_is_allowed(call->client, command)) {
+		request_only_observes(&call->error);
 		return NULL;
 	}
 	if (call->out_of_band && !command->allow_oob) {
@@ -207,33 +226,67 @@ static void answer_errors(struct monitor_client *client, struct json_writer *w,
 {
 	for (;;) {
 		write_error(w, NULL, QMP_GENERIC_ERROR, request->error);
-		free(request->error);
 		if (!client->queued || !client->queue[client->queue_first].error)
 			return;
+		request_free(request);
 		client_take_request(client, request);
 	}
 }
 
-void client_execute(struct monitor_client *client)
+/* Carries out one request, if there is one.  Returns whether there is a reply now, in `w`. */
+static bool execute_next(struct monitor_client *client, struct json_writer *w)
 {
-	struct json_writer *w = &client->monitor->writer;
-	struct vm *vm = client->monitor->config.vm;
-	bool outer = client_begin(client), answered = true;
 	struct request request;
+	bool answered = true;
 
-	if (vm)
-		vm_hold_back(vm);
-	empty_writer(w, client->pretty);
-	if (!client_next_request(client, &request)) {
+	empty_writer(w, client->options.pretty);
+	if (!client_next_request(client, &request))
+		return false;
+	if (request.line) {
+		terminal_execute(client, request.line);
 		answered = false;
 	} else if (request.error) {
 		answer_errors(client, w, &request);
 	} else {
 		answered = execute(client, w, &request.value, request.urgent);
-		json_clear(&request.value);
 	}
-	if (answered && client->fd >= 0)
-		client_send(client, w);
+	request_free(&request);
+	return answered;
+}
+
+/*
+ * Whether the batch may go on.  Not with vCPUs held back that are to go: they might have to stop for
+ * the next command, and can not while they are held.
+ */
+static bool goes_on(const struct monitor_client *client, int64_t end)
+{
+	const struct vm *vm = client->monitor->config.vm;
+
+	return client_has_request(client) && !(vm && vm->go_pending) &&
+	       evbuffer_get_length(client->output) <= OUTPUT_HIGH && clock_ns(CLOCK_MONOTONIC) < end;
+}
+
+void client_execute(struct monitor_client *client, int64_t end)
+{
+	struct json_writer *w = &client->monitor->writer;
+	struct vm *vm = client->monitor->config.vm;
+	bool outer = client_begin(client), answered, more;
+	unsigned int count = 0;
+
+	if (vm)
+		vm_hold_back(vm);
+	do {
+		answered = execute_next(client, w);
+		more = ++count < QUEUE_LENGTH && goes_on(client, end);
+		if (client->fd < 0)
+			break;
+		if (answered && more)
+			client_put(client, w);
+		else if (answered)
+			client_send(client, w);
+		else if (!more && evbuffer_get_length(client->output))
+			client_flush(client);
+	} while (more && client->fd >= 0);
 	if (vm)
 		vm_let_go(vm);
 	client_end(client, outer);

@@ -60,14 +60,14 @@ static int remove_stale(const struct sockaddr_un *addr, struct error *err)
  * threads and is left alone.  Where it has taken too much, or where the socket's mode does not
  * count, the file's is put right; until listen(2) nobody can connect in any case.
  */
-static int bind_private(struct unix_socket *sock, const struct sockaddr_un *addr,
-			struct error *err)
+static int bind_with_mode(struct unix_socket *sock, const struct sockaddr_un *addr, mode_t mode,
+			  struct error *err)
 {
 	const struct sockaddr *any = (const struct sockaddr *)addr;
 	struct stat st;
 	int rc;
 
-	if (fchmod(sock->fd, 0600) < 0)
+	if (fchmod(sock->fd, mode) < 0)
 		return error_errno(err, errno, "mode");
 	rc = bind(sock->fd, any, sizeof(*addr));
 	if (rc < 0 && errno == EADDRINUSE) {
@@ -82,12 +82,13 @@ static int bind_private(struct unix_socket *sock, const struct sockaddr_un *addr
 	sock->dev = st.st_dev;
 	sock->ino = st.st_ino;
 	strcpy(sock->path, addr->sun_path);
-	if ((st.st_mode & 07777) != 0600 && chmod(addr->sun_path, 0600) < 0)
+	if ((st.st_mode & 07777) != mode && chmod(addr->sun_path, mode) < 0)
 		return error_errno(err, errno, "mode");
 	return 0;
 }
 
-int unix_socket_open(struct unix_socket *sock, const char *path, int backlog, struct error *err)
+int unix_socket_open(struct unix_socket *sock, const char *path, mode_t mode, int backlog,
+		     struct error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	size_t len = strlen(path);
@@ -100,7 +101,7 @@ int unix_socket_open(struct unix_socket *sock, const char *path, int backlog, st
 	sock->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock->fd < 0)
 		return error_errno(err, errno, "socket");
-	if (bind_private(sock, &addr, err) == 0) {
+	if (bind_with_mode(sock, &addr, mode, err) == 0) {
 		if (listen(sock->fd, backlog) == 0)
 			return 0;
 		error_errno(err, errno, "listen");

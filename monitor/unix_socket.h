@@ -21,11 +21,12 @@ struct unix_socket {
 #define UNIX_SOCKET_CLOSED ((struct unix_socket){ .fd = -1 })
 
 /*
- * Listens at `path`: not blocking, mode 0600.  A socket file that nobody listens on is taken over;
+ * Listens at `path`: not blocking, with that mode of the file.  A socket file that nobody listens on is taken over;
  * one in use, or a path that is no socket, is an error.  The text is the reason alone: the caller
  * puts in front of it what the socket is for.
  */
-int unix_socket_open(struct unix_socket *sock, const char *path, int backlog, struct error *err);
+int unix_socket_open(struct unix_socket *sock, const char *path, mode_t mode, int backlog,
+		     struct error *err);
 
 /* Closes, and removes the file if it is still ours.  UNIX_SOCKET_CLOSED is allowed. */
 void unix_socket_close(struct unix_socket *sock);

@@ -28,6 +28,7 @@ struct migration {
 	enum run_state before;          /* out: the state to go back to */
 	bool resume;                    /* out: it ran, and is to go on unless it is migrated */
 	bool stay;                      /* a snapshot: ... or saved */
+	bool yanked;                    /* it is to fail */
 	bool thread_started;
 	pthread_t thread;
 	int64_t begun, setup_done, stopped, ended;      /* CLOCK_MONOTONIC, ns; 0: not yet */
@@ -247,10 +248,12 @@ static void fail(struct vm *vm, const struct error *why)
 	bool cancelled = m->status == MIGRATION_CANCELLING;
 
 	m->error = *why;
+	if (m->yanked && !cancelled)
+		error_set(&m->error, ECONNABORTED, "the migration was yanked");
 	if (vm->state == RUN_STATE_FINISH_MIGRATE || vm->state == RUN_STATE_SAVE_VM)
 		go_back(vm);
 	if (!cancelled)
-		log_error("%s", why->text);
+		log_error("%s", m->error.text);
 	enter_status(vm, cancelled ? MIGRATION_CANCELLED : MIGRATION_FAILED);
 	if (m->kind == MIGRATION_IN && !vm->config.incoming_defer)
 		vm_emit(vm, (struct vm_event) { .type = VM_EVENT_EXIT,
@@ -352,6 +355,19 @@ void vm_migrate_cancel(struct vm *vm)
 		error_errno(&err, ECANCELED, "the migration");
 		fail(vm, &err);
 	}
+}
+
+void vm_migration_yank(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+
+	if (!m || !under_way(m) || m->kind == MIGRATION_SNAPSHOT)
+		return;
+	m->yanked = true;
+	atomic_store(&m->transfer.cancelled, true);
+	/* Without a thread nothing has been connected yet: the caller has seen to that. */
+	if (!m->thread_started)
+		fail(vm, &m->error);
 }
 
 void vm_migration_keep_stopped(struct vm *vm, bool stopped)

@@ -114,6 +114,13 @@ int vm_migrate_incoming(struct vm *vm, const struct migration_channel *channel,
 /* Cancels an outgoing transfer; does nothing when there is none. */
 void vm_migrate_cancel(struct vm *vm);
 
+/*
+ * Fails a transfer that is under way, out or in, without waiting for its far end, which may be
+ * dead: the thread gives up as it does when it is cancelled, and the status is MIGRATION_FAILED
+ * then.  Does nothing when there is none, and nothing to a snapshot.
+ */
+void vm_migration_yank(struct vm *vm);
+
 void vm_migration_info(const struct vm *vm, struct migration_info *info);
 
 #endif

@@ -12,12 +12,15 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "monitor/monitor.h"
+#include "tests/fuzz/fuzz_wire.h"
 
 /*
- * libFuzzer: whole sessions.  The first byte says how the client behaves, the rest is what it
- * sends, with 0xFA in it for "nothing more for one turn of the event loop".  Whatever the client
- * does, what it receives are JSON objects, one a line; and a second client, well behaved, is served
- * as if it were alone.
+ * libFuzzer: whole sessions.  The first byte says how the client behaves and what monitor it is at,
+ * the rest is what it sends, with 0xFA in it for "nothing more for one turn of the event loop" and
+ * 0xFB for "what is pending is answered".  Whatever the client does, what it receives are JSON
+ * objects, one a line, or at a text monitor lines that end in CR and LF; no command is carried out
+ * that the monitor does not allow, or in front of a pending reply; and a second client, well
+ * behaved, is served as if it were alone.
  *
  * The commands are those of fuzz_wire_commands.c, since there is no machine.
  */
@@ -27,12 +30,16 @@
 #define FLAG_HALF_CLOSE 0x08
 #define FLAG_VANISH     0x10            /* without having read anything */
 #define FLAG_PASS_FDS   0x20            /* two with each system call, and too many with every 16th */
+#define MODE(flags)     ((flags) >> 6)  /* 0, 3: QMP, 1: to observe, 2: text */
+#define MODE_OOB        3               /* and negotiates with oob */
 #define PAUSE           0xfa
+#define ANSWER          0xfb
 
 struct peer {
 	int fd;
 	struct json_parser *parser;
-	bool pretty, passes_fds;
+	bool pretty, passes_fds, text;
+	char last;
 	unsigned int sends;
 	unsigned int objects, lines;
 };
@@ -48,14 +55,20 @@ static bool take_object(void *opaque, struct json_value *value, const char *erro
 	return true;
 }
 
-static struct peer connect_peer(struct monitor *monitor, bool pretty)
+static struct peer connect_peer(struct monitor *monitor, unsigned int mode, bool pretty)
 {
-	struct peer peer = { .pretty = pretty };
+	const struct monitor_options options = {
+		.mode = mode == 1 ? MONITOR_OBSERVE : mode == 2 ? MONITOR_READLINE :
+								  MONITOR_CONTROL,
+		.pretty = pretty && mode != 2,
+		.untrusted_input = pretty && mode == 2,
+	};
+	struct peer peer = { .pretty = options.pretty, .text = mode == 2 };
 	int fd[2];
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd));
 	peer.fd = fd[0];
-	CHECK(!monitor_add_client(monitor, fd[1], pretty, NULL));
+	CHECK(!monitor_add_client(monitor, fd[1], fd[1], &options, NULL));
 	return peer;
 }
 
@@ -68,8 +81,15 @@ static void receive(struct peer *peer)
 		peer->parser = json_parser_new(take_object, peer);
 	while ((len = recv(peer->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
 		for (i = 0; i < len; i++) {
-			CHECK(bytes[i] > 0 && bytes[i] < 0x7f);
+			/* A text monitor echoes what is beyond ASCII. */
+			CHECK(peer->text || (bytes[i] > 0 && bytes[i] < 0x7f));
+			CHECK(bytes[i] != '\n' || peer->last == '\r');
 			peer->lines += bytes[i] == '\n';
+			peer->last = bytes[i];
+		}
+		if (peer->text) {
+			peer->objects += (unsigned int)len;
+			continue;
 		}
 		CHECK(json_parser_feed(peer->parser, bytes, (size_t)len) == (size_t)len);
 	}
@@ -131,14 +151,24 @@ static void transmit(struct event_base *base, struct peer *peer, const void *byt
 static void disconnect(struct peer *peer)
 {
 	/* The last line may have been cut off in front of its end. */
-	CHECK(peer->pretty || peer->objects == peer->lines || peer->objects == peer->lines + 1);
+	CHECK(peer->pretty || peer->text || peer->objects == peer->lines || peer->objects == peer->lines + 1);
 	close(peer->fd);
 	json_parser_free(peer->parser);
+}
+
+/* The next byte that is not meant for the monitor. */
+static const uint8_t *next_special(const uint8_t *data, const uint8_t *end)
+{
+	while (data < end && *data != PAUSE && *data != ANSWER)
+		data++;
+	return data;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char negotiate[] = "{\"execute\":\"qmp_capabilities\"}";
+	static const char with_oob[] = "{\"execute\":\"qmp_capabilities\","
+				       "\"arguments\":{\"enable\":[\"oob\"]}}";
 	unsigned int before, open_before = open_descriptors();
 	struct event_base *base = event_base_new();
 	struct monitor_config config = { .base = base, .uuid = "0" };
@@ -148,17 +178,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t flags = size ? *data++ : 0;
 
 	CHECK(monitor);
-	other = connect_peer(monitor, false);
-	peer = connect_peer(monitor, flags & FLAG_PRETTY);
+	other = connect_peer(monitor, 0, false);
+	peer = connect_peer(monitor, MODE(flags), flags & FLAG_PRETTY);
 	peer.passes_fds = flags & FLAG_PASS_FDS;
-	if (flags & FLAG_NEGOTIATE)
-		transmit(base, &peer, negotiate, strlen(negotiate), flags & FLAG_READ);
+	if (flags & FLAG_NEGOTIATE) {
+		const char *request = MODE(flags) == MODE_OOB ? with_oob : negotiate;
+
+		transmit(base, &peer, request, strlen(request), flags & FLAG_READ);
+	}
 	while (data < end) {
-		pause = memchr(data, PAUSE, (size_t)(end - data));
-		if (!pause)
-			pause = end;
+		pause = next_special(data, end);
 		transmit(base, &peer, data, (size_t)(pause - data), flags & FLAG_READ);
 		event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+		if (pause < end && *pause == ANSWER)
+			fuzz_answer();
 		data = pause < end ? pause + 1 : end;
 	}
 	if (flags & FLAG_HALF_CLOSE)
@@ -175,9 +208,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(other.objects == before + 1);
 
 	monitor_free(monitor);
+	CHECK(!fuzz_pending());
 	if (!(flags & FLAG_VANISH)) {
 		receive(&peer);
-		CHECK(peer.objects);
+		CHECK(peer.objects || peer.text);
 		disconnect(&peer);
 	}
 	disconnect(&other);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <string.h>
 
+#include "monitor/hmp.h"
 #include "monitor/monitor_internal.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_wire.h"
 
 /*
  * The commands of the schema, without a machine behind them: each does one of the things that a
@@ -11,8 +15,118 @@
 #define COMMAND(name, action) \
 	int name(struct qmp_call *call) \
 	{ \
+		check_allowed(call, #name); \
 		return action(call); \
 	}
+
+static void check_allowed(const struct qmp_call *call, const char *name)
+{
+	CHECK(call->out_of_band || !call->client->pending);
+	CHECK(call->client->negotiated);
+	if (call->client->options.mode == MONITOR_OBSERVE)
+		CHECK(!strncmp(name, "qmp_query_", 10) ||
+		      !strcmp(name, "qmp_human_monitor_command"));
+}
+
+/* ---- replies that come later ---- */
+
+#define WORKS 3
+
+static struct qmp_pending *work[WORKS];
+
+/* qmp_gone_fn */
+static void gone(void *opaque)
+{
+	struct qmp_pending **slot = opaque;
+
+	CHECK(*slot);
+	*slot = NULL;
+}
+
+void fuzz_answer(void)
+{
+	static const struct error err = { .code = EIO, .text = "later" };
+	static unsigned int turn;
+	struct qmp_pending *pending;
+
+	for (unsigned int i = 0; i < WORKS; i++) {
+		pending = work[i];
+		if (!pending)
+			continue;
+		work[i] = NULL;
+		if (++turn % 2)
+			qmp_pending_return(pending);
+		else
+			qmp_pending_error(pending, QMP_DEVICE_NOT_ACTIVE, &err);
+		return;
+	}
+}
+
+bool fuzz_pending(void)
+{
+	for (unsigned int i = 0; i < WORKS; i++)
+		if (work[i])
+			return true;
+	return false;
+}
+
+static int defer(struct qmp_call *call)
+{
+	for (unsigned int i = 0; i < WORKS; i++) {
+		if (work[i])
+			continue;
+		work[i] = qmp_defer(call, gone, &work[i]);
+		return work[i] ? QMP_LATER : -1;
+	}
+	return error_set(&call->error, EBUSY, "all of them wait");
+}
+
+/* The end comes within a command, perhaps of the very client that waits. */
+static int answer(struct qmp_call *call)
+{
+	(void)call;
+	fuzz_answer();
+	return 0;
+}
+
+/* ---- lines, of text monitors and of human-monitor-command ---- */
+
+void hmp_execute(struct hmp *hmp, const char *line)
+{
+	if (*line == 'd') {
+		for (unsigned int i = 0; i < WORKS; i++) {
+			if (work[i])
+				continue;
+			work[i] = hmp_defer(hmp, gone, &work[i]);
+			return;
+		}
+	}
+	if (*line == 'a')
+		fuzz_answer();
+	text_printf(hmp->out, "%s\n", line);
+}
+
+size_t hmp_complete(const char *line, size_t len, char *more, size_t size, struct text *candidates)
+{
+	if (len % 3 == 0)
+		text_printf(candidates, "%.*s\nb\n", (int)len, line);
+	memcpy(more, "abc ", 4);
+	return len % 2 && size > 4 ? 4 : 0;
+}
+
+static int run_line(struct qmp_call *call)
+{
+	struct text out = { 0 };
+	struct hmp hmp = {
+		.monitor = call->monitor, .client = call->client, .call = call, .out = &out,
+	};
+
+	hmp_execute(&hmp, json_get(call->arguments, "command-line")->string.bytes);
+	if (!hmp.deferred)
+		request_write_text(call->reply, &out);
+	text_free(&out);
+	return hmp.deferred ? QMP_LATER : 0;
+}
 
 static int succeed(struct qmp_call *call)
 {
@@ -87,11 +201,11 @@ COMMAND(qmp_closefd, close_fd)
 COMMAND(qmp_cont, emit)
 COMMAND(qmp_dump_guest_memory, emit)
 COMMAND(qmp_getfd, name_fd)
-COMMAND(qmp_human_monitor_command, echo)
+COMMAND(qmp_human_monitor_command, run_line)
 COMMAND(qmp_inject_nmi, fail)
 COMMAND(qmp_memsave, fail_late)
 COMMAND(qmp_migrate, emit)
-COMMAND(qmp_migrate_cancel, succeed)
+COMMAND(qmp_migrate_cancel, answer)
 COMMAND(qmp_migrate_incoming, fail)
 COMMAND(qmp_migrate_set_capabilities, echo)
 COMMAND(qmp_migrate_set_parameters, echo)
@@ -116,6 +230,7 @@ COMMAND(qmp_query_uuid, succeed)
 COMMAND(qmp_query_vcpu_state, echo)
 COMMAND(qmp_query_vcpu_sync, succeed)
 COMMAND(qmp_query_version, succeed)
+COMMAND(qmp_query_yank, echo)
 COMMAND(qmp_quit, emit)
 COMMAND(qmp_read_memory, echo)
 COMMAND(qmp_remove_fd, remove_fd)
@@ -123,6 +238,7 @@ COMMAND(qmp_set_action, echo)
 COMMAND(qmp_set_vcpu_registers, echo)
 COMMAND(qmp_snapshot_save, emit)
 COMMAND(qmp_stop, emit)
-COMMAND(qmp_system_powerdown, succeed)
+COMMAND(qmp_system_powerdown, defer)
 COMMAND(qmp_system_reset, emit)
 COMMAND(qmp_write_memory, fail)
+COMMAND(qmp_yank, emit)

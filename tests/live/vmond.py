@@ -249,7 +249,7 @@ class Machine:
     """
 
     def __init__(self, image, *options, cpus=1, memory="64M", serial=None, typed=False,
-                 paused=False, prefix=(), env=None):
+                 paused=False, prefix=(), env=None, pass_fds=()):
         kernel = ["--kernel", image if "/" in image else guest(image)] if image else []
         self.directory = tempfile.mkdtemp(prefix="vmond-live-")
         self.monitor_path = self.path("monitor")
@@ -266,7 +266,7 @@ class Machine:
                 open(self.serial.path if typed else os.devnull, "wb") as stdout:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.PIPE if typed else subprocess.DEVNULL, stdout=stdout,
-                stderr=stderr, cwd=self.directory, env=env)
+                stderr=stderr, cwd=self.directory, env=env, pass_fds=pass_fds)
         try:
             self.qmp = self.connect()
         except BaseException:

@@ -83,6 +83,8 @@ int main(void)
 	srunner_add_suite(runner, base64_suite());
 	srunner_add_suite(runner, qmp_memory_suite());
 	srunner_add_suite(runner, hmp_commands_suite());
+	srunner_add_suite(runner, readline_suite());
+	srunner_add_suite(runner, monitors_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -98,6 +98,8 @@ int __real_vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct e
 int __wrap_vm_snapshot_save(struct vm *vm, const char *path, bool stay, struct error *err);
 void __real_vm_migrate_cancel(struct vm *vm);
 void __wrap_vm_migrate_cancel(struct vm *vm);
+void __real_vm_migration_yank(struct vm *vm);
+void __wrap_vm_migration_yank(struct vm *vm);
 void __real_vm_migration_info(const struct vm *vm, struct migration_info *info);
 void __wrap_vm_migration_info(const struct vm *vm, struct migration_info *info);
 
@@ -167,6 +169,19 @@ void __wrap_vm_migrate_cancel(struct vm *vm)
 	fake->cancelled = fake->has_channel;
 	if (!fake->has_channel)
 		become(MIGRATION_CANCELLED);
+}
+
+void __wrap_vm_migration_yank(struct vm *vm)
+{
+	const struct error why = { .code = ECONNABORTED, .text = "the migration was yanked" };
+
+	if (!fake->on) {
+		__real_vm_migration_yank(vm);
+		return;
+	}
+	fake->yanks++;
+	if (!fake->has_channel)
+		end_badly(&why);
 }
 
 void __wrap_vm_migration_info(const struct vm *vm, struct migration_info *info)

@@ -23,6 +23,7 @@ struct fake_migration {
 	char error[512];
 	char path[256];                 /* of vm_snapshot_save() */
 	bool stay;
+	unsigned int yanks;
 	_Atomic bool cancelled;
 };
 extern struct fake_migration fake_migration;

@@ -74,5 +74,7 @@ Suite *dump_elf_suite(void);
 Suite *base64_suite(void);
 Suite *qmp_memory_suite(void);
 Suite *hmp_commands_suite(void);
+Suite *readline_suite(void);
+Suite *monitors_suite(void);
 
 #endif

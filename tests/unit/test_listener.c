@@ -179,7 +179,8 @@ START_TEST(test_bad_address)
 		int code;
 		const char *text;
 	} cases[] = {
-		{ "tcp:localhost:1", EINVAL, "unix:PATH" },
+		{ "tcp:localhost:1", EINVAL, "loopback" },
+		{ "stdio", EINVAL, "no socket" },
 		{ "", EINVAL, "unix:PATH" },
 		{ "unix:", EINVAL, "empty" },
 		{ "unix:,pretty=on", EINVAL, "empty" },

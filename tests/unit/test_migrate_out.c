@@ -251,6 +251,96 @@ START_TEST(test_monitor_goes)
 }
 END_TEST
 
+#define YANK(instances) COMMAND("yank", "\"instances\":[" instances "]")
+#define NO_INSTANCE "{" FAILURE("DeviceNotFound", "Instance not found")
+#define MIGRATION_INSTANCE "{\"type\":\"migration\"}"
+
+START_TEST(test_yank)
+{
+	int listening = listen_at_path(0), first = dial_path();
+
+	expect(EXECUTE("query-yank"), "{\"return\": []}\r\n");
+	expect(YANK(MIGRATION_INSTANCE), NO_INSTANCE);
+	expect(YANK(""), OK);
+	/* While it connects: nobody is dialled any more. */
+	expect_path(MIGRATE("unix:%s"), OK);
+	expect(EVENTS_ON, OK);
+	expect(EXECUTE("query-yank"), "{\"return\": [{\"type\": \"migration\"}]}\r\n");
+	/* All of them, or none. */
+	expect(YANK(MIGRATION_INSTANCE ",{\"type\":\"chardev\",\"id\":\"x\"}"), NO_INSTANCE);
+	expect(YANK(MIGRATION_INSTANCE ",{\"type\":\"chardev\"}"),
+	       ERROR("Parameter 'instances[1].id' is missing"));
+	expect(YANK("{\"type\":\"migration\",\"id\":\"x\"}"),
+	       ERROR("Parameter 'instances[0].id' is unexpected"));
+	expect(YANK("{\"type\":\"block-node\",\"id\":\"x\"}"),
+	       ERROR("Parameter 'instances[0].id' is unexpected"));
+	ck_assert_uint_eq(fake_migration.yanks, 0);
+	expect_with_events(YANK(MIGRATION_INSTANCE), OK, "failed ");
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.dial);
+	/* While it moves. */
+	expect_with_events(MIGRATE("exec:sleep 1000"), OK, "setup active ");
+	expect(YANK(MIGRATION_INSTANCE "," MIGRATION_INSTANCE), OK);
+	ck_assert_uint_eq(fake_migration.yanks, 2);
+	fake_migration_finish(false);
+	expect_events("failed ");
+	expect(YANK(MIGRATION_INSTANCE), NO_INSTANCE);
+	close(first);
+	close(listening);
+}
+END_TEST
+
+/* A text monitor's prompt comes when the migration has ended. */
+START_TEST(test_terminal_waits)
+{
+	const struct monitor_options options = { .mode = MONITOR_READLINE };
+	struct peer terminal = wire_connect_with(&migrate_wire, &options);
+	struct peer other = wire_connect_with(&migrate_wire, &options);
+
+	wire_settle(&migrate_wire, &terminal);
+	peer_clear(&terminal);
+	wire_settle(&migrate_wire, &other);
+	peer_clear(&other);
+	wire_expect(&migrate_wire, &terminal, "migrate bogus\n", "migrate bogus\033[K\r\n"
+		    "Error: Parameter 'uri' expects a valid migration protocol\r\n(qemu) ");
+	wire_expect(&migrate_wire, &terminal, "migrate exec:true\ninfo name\n",
+		    "migrate exec:true\033[K\r\n");
+	/* Another one can not be begun, and none of that touches the first. */
+	wire_expect(&migrate_wire, &other, "migrate exec:true\n", "migrate exec:true\033[K\r\n"
+		    "Error: There's a migration process in progress\r\n(qemu) ");
+	fake_migration_finish(true);
+	wire_expect(&migrate_wire, &terminal, "",
+		    "(qemu) info name\033[K\r\nguest\r\n(qemu) ");
+
+	wire_expect(&migrate_wire, &terminal, "migrate exec:cat\n",
+		    "migrate exec:cat\033[K\r\n");
+	fake_migration_finish(false);
+	wire_settle(&migrate_wire, &terminal);
+	ck_assert_int_eq(strncmp(terminal.text, "Error: ", 7), 0);
+	ck_assert_uint_eq(peer_count(&terminal, "\r\n(qemu) "), 1);
+	peer_clear(&terminal);
+
+	wire_expect(&migrate_wire, &terminal, "migrate exec:true\n",
+		    "migrate exec:true\033[K\r\n");
+	wire_expect(&migrate_wire, &other, "migrate_cancel\n",
+		    "migrate_cancel\033[K\r\n(qemu) ");
+	fake_migration_finish(false);
+	wire_expect(&migrate_wire, &terminal, "",
+		    "Error: the migration was cancelled\r\n(qemu) ");
+
+	wire_expect(&migrate_wire, &terminal, "migrate -d exec:true\n",
+		    "migrate -d exec:true\033[K\r\n(qemu) ");
+	fake_migration_finish(true);
+	/* Who waits goes away, and the migration does not mind. */
+	wire_expect(&migrate_wire, &terminal, "migrate exec:true\n",
+		    "migrate exec:true\033[K\r\n");
+	peer_close(&terminal);
+	wire_settle(&migrate_wire, NULL);
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.waiting);
+	fake_migration_finish(true);
+	peer_close(&other);
+}
+END_TEST
+
 Suite *migrate_out_suite(void)
 {
 	Suite *suite = suite_create("migrate out");
@@ -267,6 +357,8 @@ Suite *migrate_out_suite(void)
 	tcase_add_test(tc, test_nobody_listens);
 	tcase_add_test(tc, test_cancel_while_connecting);
 	tcase_add_test(tc, test_client_goes);
+	tcase_add_test(tc, test_yank);
+	tcase_add_test(tc, test_terminal_waits);
 	tcase_add_test(tc, test_monitor_goes);
 	suite_add_tcase(suite, tc);
 	return suite;

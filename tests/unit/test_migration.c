@@ -432,6 +432,35 @@ START_TEST(cancelled_while_it_moves)
 }
 END_TEST
 
+/* Nothing is waited for, and it has failed, not been cancelled: with and without a thread. */
+START_TEST(yanked)
+{
+	struct migration_channel channel = to_nowhere(&end);
+
+	machine_run_all();
+	machine_events();
+	vm_migration_yank(machine.vm);
+	ck_assert_int_eq(begin(MIGRATION_OUT), 0);
+	vm_migration_yank(machine.vm);
+	ck_assert_int_eq(status_now(), MIGRATION_FAILED);
+	ck_assert_str_eq(error_now(), "the migration was yanked");
+	ck_assert_str_eq(machine_events(), "MIGRATION(setup) MIGRATION(failed)");
+	vm_migration_yank(machine.vm);
+
+	migrate_to(&channel);
+	vm_migration_yank(machine.vm);
+	vm_migration_yank(machine.vm);
+	machine_dispatch();
+	ck_assert_int_eq(status_now(), MIGRATION_FAILED);
+	ck_assert_str_eq(error_now(), "the migration was yanked");
+	ck_assert_str_eq(machine_events(), "MIGRATION(setup) STOP MIGRATION(active) "
+			 "RESUME MIGRATION(failed)");
+	ck_assert(end.finished == 1 && !end.complete && end.cancelled);
+	ck_assert_str_eq(logged(), "the migration was yanked\nthe migration was yanked");
+	far_end_close(&end);
+}
+END_TEST
+
 /* The other side has it all by then, and runs: this one must not. */
 START_TEST(cancelled_too_late)
 {
@@ -589,6 +618,7 @@ Suite *migration_suite(void)
 	tcase_add_test(cancel, cancelled_before_it_moves);
 	tcase_add_test(cancel, cancelled_while_it_moves);
 	tcase_add_test(cancel, cancelled_too_late);
+	tcase_add_test(cancel, yanked);
 	tcase_add_loop_test(guest, a_reset_is_not_lost, 0, 2);
 	tcase_add_test(guest, an_end_is_not_lost);
 	tcase_add_test(guest, a_request_meanwhile_waits);

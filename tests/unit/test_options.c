@@ -183,7 +183,7 @@ START_TEST(test_help_text)
 		ck_assert_uint_le(strlen(line), 79);
 		options += strncmp(line, "  --", 4) == 0;
 	}
-	ck_assert_uint_eq(options, 20);
+	ck_assert_uint_eq(options, 21);
 	free(text);
 }
 END_TEST
@@ -250,8 +250,18 @@ static const struct {
 	{ { "--initrd", "" }, "--initrd : must name a file" },
 	{ { "--pidfile=" }, "--pidfile : must name a file" },
 	{ { "--config=" }, "--config : must name a file" },
-	{ { "--monitor", "tcp:1" }, "--monitor tcp:1: must have the form unix:PATH[,pretty=on]" },
-	{ { "--monitor", "unix:" }, "--monitor unix:: must have the form unix:PATH[,pretty=on]" },
+	{ { "--monitor", "tcp:1" }, "--monitor tcp:1: error parsing address '1'" },
+	{ { "--monitor", "unix:" }, "--monitor unix:: the path is empty" },
+	{ { "--monitor", "pipe:x" }, "--monitor pipe:x: must be unix:PATH, tcp:ADDRESS:PORT, fd:N, "
+	  "systemd[:NAME] or stdio" },
+	{ { "--monitor-allow", "root" }, "--monitor-allow root: must have the form uid:N, gid:N, "
+	  "user:NAME or group:NAME" },
+	{ { "--monitor", "stdio", "--daemonize" },
+	  "--monitor stdio: not possible with --daemonize" },
+	{ { "--monitor", "stdio,mode=readline", "--serial", "stdio" },
+	  "--monitor stdio: not possible with --serial stdio" },
+	{ { "--monitor", "stdio", "--monitor", "stdio,pretty=on" },
+	  "--monitor stdio: given twice" },
 	{ { "--serial", "tty" }, "--serial tty: must be stdio, file:PATH, unix:PATH, pty or null" },
 	{ { "--serial", "stdio:" },
 	  "--serial stdio:: must be stdio, file:PATH, unix:PATH, pty or null" },
@@ -325,7 +335,7 @@ static const struct {
 	{ "{\"monitor\": [\"unix:a\", [\"unix:b\"]]}",
 	  "vm.json: monitor: must be a string or an array of strings" },
 	{ "{\"monitor\": [\"unix:a\", \"b\"]}",
-	  "vm.json: monitor b: must have the form unix:PATH[,pretty=on]" },
+	  "vm.json: monitor b: must be unix:PATH, tcp:ADDRESS:PORT, fd:N, systemd[:NAME] or stdio" },
 	{ "{\"append\": \"x\"}", "--append: needs --kernel" },
 };
 

@@ -331,6 +331,41 @@ START_TEST(test_gone_and_answered)
 }
 END_TEST
 
+/* The same when input rests because so much has been sent. */
+START_TEST(test_gone_unread)
+{
+	struct wire wire;
+	struct peer peer;
+	int i;
+
+	wire_open(&wire);
+	peer = wire_connect_ready(&wire);
+	wire_expect(&wire, &peer, LATER, "");
+	for (i = 0; i < 2 * QUEUE_LENGTH; i++)
+		wire_expect(&wire, &peer, QUERY, "");
+	ck_assert(!TAILQ_FIRST(&wire.monitor->clients)->reading);
+	if (_i) {
+		/* It only says nothing more; it has its answers, and then it goes. */
+		shutdown(peer.fd, SHUT_WR);
+		for (i = 0; i < 10; i++)
+			wire_turn(&wire);
+		ck_assert_uint_eq(work.gone, 0);
+		finish();
+		while (!peer.eof) {
+			wire_turn(&wire);
+			peer_read(&peer);
+		}
+		ck_assert_uint_eq(peer_count(&peer, NAME), 2 * QUEUE_LENGTH);
+		wire_turn(&wire);
+	}
+	peer_close(&peer);
+	while (wire_clients(&wire) || !TAILQ_EMPTY(&wire.monitor->orphans))
+		wire_turn(&wire);
+	ck_assert_uint_eq(work.gone, !_i);
+	wire_close(&wire);
+}
+END_TEST
+
 /* A client that says nothing more, and waits, is not gone. */
 START_TEST(test_half_closed)
 {
@@ -449,6 +484,7 @@ Suite *pending_suite(void)
 	tcase_add_test(tc, test_full_queue);
 	tcase_add_loop_test(tc, test_gone, 0, 2);
 	tcase_add_test(tc, test_gone_and_answered);
+	tcase_add_loop_test(tc, test_gone_unread, 0, 2);
 	tcase_add_test(tc, test_half_closed);
 	tcase_add_test(tc, test_end_of_monitor);
 	tcase_add_test(tc, test_text);

@@ -52,6 +52,7 @@ static const struct {
 	{ "query-vcpu-state", qmp_query_vcpu_state },
 	{ "query-vcpu-sync", qmp_query_vcpu_sync },
 	{ "query-version", qmp_query_version },
+	{ "query-yank", qmp_query_yank },
 	{ "quit", qmp_quit },
 	{ "read-memory", qmp_read_memory },
 	{ "remove-fd", qmp_remove_fd },
@@ -62,13 +63,14 @@ static const struct {
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
 	{ "write-memory", qmp_write_memory },
+	{ "yank", qmp_yank },
 };
 
 /* Those that never wait and look at no vCPU. */
 static bool may_overtake(const char *name)
 {
 	static const char *const names[] = {
-		"migrate_cancel", "query-dump", "query-migrate", "query-status",
+		"migrate_cancel", "query-dump", "query-migrate", "query-status", "query-yank", "yank",
 	};
 	size_t i;
 

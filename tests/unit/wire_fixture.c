@@ -64,7 +64,7 @@ void wire_close(struct wire *wire)
 	event_base_free(wire->base);
 }
 
-struct peer wire_connect(struct wire *wire, bool pretty)
+struct peer wire_connect_with(struct wire *wire, const struct monitor_options *options)
 {
 	struct peer peer = { 0 };
 	struct error err;
@@ -72,8 +72,15 @@ struct peer wire_connect(struct wire *wire, bool pretty)
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	peer.fd = fd[0];
-	ck_assert_int_eq(monitor_add_client(wire->monitor, fd[1], pretty, &err), 0);
+	ck_assert_int_eq(monitor_add_client(wire->monitor, fd[1], fd[1], options, &err), 0);
 	return peer;
+}
+
+struct peer wire_connect(struct wire *wire, bool pretty)
+{
+	const struct monitor_options options = { .pretty = pretty };
+
+	return wire_connect_with(wire, &options);
 }
 
 struct peer wire_connect_ready(struct wire *wire)

@@ -45,6 +45,7 @@ void wire_open_vm(struct wire *wire, struct vm *vm);
 void wire_close(struct wire *wire);
 
 struct peer wire_connect(struct wire *wire, bool pretty);
+struct peer wire_connect_with(struct wire *wire, const struct monitor_options *options);
 /* Connects, negotiates, forgets greeting and reply. */
 struct peer wire_connect_ready(struct wire *wire);
 /* One turn of the event loop. */
