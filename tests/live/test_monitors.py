@@ -130,7 +130,7 @@ class Monitors(vmond.LiveTest):
                              {"qmp_capabilities", "human-monitor-command"})
             for name in names:
                 if name.startswith("query-"):
-                    observer.command(name)
+                    observer.command(name, **({"target": "vcpu"} if name == "query-stats" else {}))
             self.assertEqual(observer.status(), "paused")
             text.sendall(b"c\n")
             observer.event("RESUME")
