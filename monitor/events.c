@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "monitor/dump.h"
 #include "vmm/log.h"
 
 /* An event as it goes over the wire, shared by all clients that have yet to read it. */
@@ -171,6 +172,12 @@ void monitor_emit(struct monitor *monitor, enum qmp_event event, const char *dat
 	monitor_emit_limited(monitor, event, data, qmp_events[event].rate_limit_ms);
 }
 
+void monitor_drop_event(struct monitor *monitor, enum qmp_event event)
+{
+	event_text_put(monitor->limit[event].waiting);
+	monitor->limit[event].waiting = NULL;
+}
+
 void monitor_free_events(struct monitor *monitor)
 {
 	size_t i;
@@ -219,6 +226,15 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event)
 		if (monitor->migrate.events)
 			monitor_emit(monitor, QMP_EVENT_MIGRATION, data);
 		migrate_on_status(&monitor->migrate, event->migration);
+		break;
+	case VM_EVENT_DUMP_PROGRESS:
+		dump_progress(monitor);
+		break;
+	case VM_EVENT_DUMP_COMPLETED:
+		dump_completed(monitor);
+		break;
+	case VM_EVENT_DUMP_OVER:
+		dump_over(monitor);
 		break;
 	case VM_EVENT_EXIT:
 		break;

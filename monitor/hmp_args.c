@@ -191,6 +191,10 @@ static int parse_arg(struct hmp *hmp, const struct hmp_command *command, enum hm
 		args->has_index = true;
 		args->index = value;
 		break;
+	case HMP_ARG_NUMBER_OPTIONAL:
+		if (!*hmp_skip_spaces(*p))
+			break;
+		/* fall through */
 	case HMP_ARG_NUMBER:
 		return parse_number(hmp, command, p, false, &args->number[args->nr_numbers++]);
 	case HMP_ARG_STRING:

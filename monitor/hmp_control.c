@@ -4,8 +4,13 @@
 
 void hmp_stop(struct hmp *hmp, const struct hmp_args *args)
 {
+	struct error err;
+
 	(void)args;
-	vm_stop(hmp->vm);
+	if (vm_dump_refuse(hmp->vm, &err) == -1)
+		hmp_print_error(hmp, &err);
+	else
+		vm_stop(hmp->vm);
 }
 
 void hmp_cont(struct hmp *hmp, const struct hmp_args *args)

@@ -17,6 +17,7 @@ enum hmp_arg {
 	HMP_ARG_INDEX,          /* an expression of 32 bits */
 	HMP_ARG_INDEX_OPTIONAL,
 	HMP_ARG_NUMBER,         /* an expression of 64 bits */
+	HMP_ARG_NUMBER_OPTIONAL,
 	HMP_ARG_STRING,         /* a word, or "a quoted string" */
 	HMP_ARG_WORD,           /* the same, short: a name or a value */
 	HMP_ARG_ON_OFF,         /* "on" or "off" */
@@ -82,6 +83,12 @@ int hmp_eval(struct hmp *hmp, const char **p, uint64_t *value);
 int hmp_inspect_begin(struct hmp *hmp, int index, uint32_t mask);
 void hmp_inspect_end(struct hmp *hmp);
 
+/* 'A', '\n', '\x07': as it stands in C, with the quotes. */
+void hmp_print_character(struct text *out, uint8_t c);
+
+/* The device of KVM's own, not of a bus here, that has any of these ports; NULL if none has. */
+const char *hmp_kvm_port(const struct vm *vm, uint16_t port, unsigned int size);
+
 /* "Error: <text>", as QEMU prints what a QMP command has to say. */
 void hmp_print_error(struct hmp *hmp, const struct error *err);
 
@@ -96,6 +103,29 @@ void hmp_system_powerdown(struct hmp *hmp, const struct hmp_args *args);
 void hmp_quit(struct hmp *hmp, const struct hmp_args *args);
 void hmp_nmi(struct hmp *hmp, const struct hmp_args *args);
 void hmp_cpu(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_address.c */
+void hmp_gpa2hva(struct hmp *hmp, const struct hmp_args *args);
+void hmp_gva2gpa(struct hmp *hmp, const struct hmp_args *args);
+void hmp_gva2hva(struct hmp *hmp, const struct hmp_args *args);
+void hmp_print(struct hmp *hmp, const struct hmp_args *args);
+void hmp_sum(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_dump.c */
+void hmp_dump_guest_memory(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_dump(struct hmp *hmp, const struct hmp_args *args);
+void hmp_calc_dirty_rate(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_dirty_rate(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_pic.c */
+void hmp_info_pic(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_port.c */
+void hmp_i(struct hmp *hmp, const struct hmp_args *args);
+void hmp_o(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_set.c */
+void hmp_set(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_memory.c */
 void hmp_x(struct hmp *hmp, const struct hmp_args *args);
@@ -126,11 +156,18 @@ void hmp_migrate_incoming(struct hmp *hmp, const struct hmp_args *args);
 void hmp_migrate_set_capability(struct hmp *hmp, const struct hmp_args *args);
 void hmp_migrate_set_parameter(struct hmp *hmp, const struct hmp_args *args);
 void hmp_snapshot_save(struct hmp *hmp, const struct hmp_args *args);
+void hmp_savevm(struct hmp *hmp, const struct hmp_args *args);
+void hmp_loadvm(struct hmp *hmp, const struct hmp_args *args);
+void hmp_delvm(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_snapshots(struct hmp *hmp, const struct hmp_args *args);
 void hmp_getfd(struct hmp *hmp, const struct hmp_args *args);
 void hmp_closefd(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_migrate(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_migrate_capabilities(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_migrate_parameters(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_stats.c */
+void hmp_info_stats(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_mtree.c */
 void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);

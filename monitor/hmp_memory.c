@@ -18,23 +18,23 @@ static uint64_t load(const uint8_t *bytes, unsigned int size)
 	return value;
 }
 
-static void print_character(struct text *out, uint8_t c)
+void hmp_print_character(struct text *out, uint8_t c)
 {
 	switch (c) {
 	case '\'':
-		text_printf(out, " '\\''");
+		text_printf(out, "'\\''");
 		break;
 	case '\\':
-		text_printf(out, " '\\\\'");
+		text_printf(out, "'\\\\'");
 		break;
 	case '\n':
-		text_printf(out, " '\\n'");
+		text_printf(out, "'\\n'");
 		break;
 	case '\r':
-		text_printf(out, " '\\r'");
+		text_printf(out, "'\\r'");
 		break;
 	default:
-		text_printf(out, c >= 0x20 && c < 0x7f ? " '%c'" : " '\\x%02x'", c);
+		text_printf(out, c >= 0x20 && c < 0x7f ? "'%c'" : "'\\x%02x'", c);
 		break;
 	}
 }
@@ -79,10 +79,12 @@ static void print_dump(struct text *out, const struct hmp_args *format, uint64_t
 			return;
 		}
 		for (i = 0; i < n; i += step)
-			if (format->format == 'c')
-				print_character(out, bytes[done + i]);
-			else
+			if (format->format == 'c') {
+				text_printf(out, " ");
+				hmp_print_character(out, bytes[done + i]);
+			} else {
 				print_item(out, format, load(bytes + done + i, format->size));
+			}
 		text_printf(out, "\n");
 	}
 }

@@ -59,6 +59,35 @@ void hmp_snapshot_save(struct hmp *hmp, const struct hmp_args *args)
 		hmp_print_error(hmp, &err);
 }
 
+void hmp_savevm(struct hmp *hmp, const struct hmp_args *args)
+{
+	struct error err;
+
+	if (migrate_snapshot(&hmp->monitor->migrate, args->string, false, &err) == -1)
+		hmp_print_error(hmp, &err);
+	else
+		migrate_wait(&hmp->monitor->migrate, hmp);
+}
+
+void hmp_loadvm(struct hmp *hmp, const struct hmp_args *args)
+{
+	text_printf(hmp->out, "A VM that exists can not become another: start one with vmond run --clone "
+		    "%s\n", args->string);
+}
+
+void hmp_delvm(struct hmp *hmp, const struct hmp_args *args)
+{
+	text_printf(hmp->out, "A snapshot is a file, which nothing here keeps: remove %s where it is, "
+		    "when no clone of it runs any more\n", args->string);
+}
+
+void hmp_info_snapshots(struct hmp *hmp, const struct hmp_args *args)
+{
+	(void)args;
+	text_printf(hmp->out, "Snapshots are files, wherever savevm and snapshot_save were told to write "
+		    "them; there is no list\n");
+}
+
 void hmp_migrate_set_capability(struct hmp *hmp, const struct hmp_args *args)
 {
 	if (strcmp(args->word, "events") == 0)

@@ -24,6 +24,15 @@ static const struct fixed_range kvm_mmio[] = {
 	{ 0 }
 };
 
+const char *hmp_kvm_port(const struct vm *vm, uint16_t port, unsigned int size)
+{
+	for (const struct fixed_range *f = kvm_pio; f->size; f++)
+		if (port < f->start + f->size && port + size > f->start &&
+		    (!f->pit || vm->kvm->caps.pit2))
+			return f->name;
+	return NULL;
+}
+
 static void print_range(struct text *out, uint64_t start, uint64_t size, const char *name)
 {
 	text_printf(out, "    %016" PRIx64 "-%016" PRIx64 " (prio 0, i/o): %s\n", start,

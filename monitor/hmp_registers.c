@@ -4,6 +4,7 @@
 
 #include "monitor/hmp.h"
 #include "vmm/pagewalk.h"
+#include "vmm/segment.h"
 
 #define CR0_PE          (1ULL << 0)
 #define EFER_LMA        (1ULL << 10)
@@ -18,14 +19,6 @@
 #define XSAVE_XMM       160
 #define XSAVE_XSTATE_BV 512
 #define XSTATE_SSE      (1ULL << 1)
-
-/* How much of a descriptor's second word info registers shows. */
-#define DESC_G          (1u << 23)
-#define DESC_B          (1u << 22)
-#define DESC_L          (1u << 21)
-#define DESC_AVL        (1u << 20)
-#define DESC_P          (1u << 15)
-#define DESC_S          (1u << 12)
 
 /* Types of code and data segments. */
 #define TYPE_CODE       (1u << 3)
@@ -76,14 +69,6 @@ static void print_flags(struct text *out, const struct hmp_registers *r, const s
 		    r->halted);
 }
 
-/* The attributes as they stand in a descriptor's second word. */
-static uint32_t descriptor_flags(const struct kvm_segment *s)
-{
-	return (s->type & 0xfu) << 8 | (s->s ? DESC_S : 0) | (s->dpl & 3u) << 13 |
-	       (s->present && !s->unusable ? DESC_P : 0) | (s->avl ? DESC_AVL : 0) |
-	       (s->l ? DESC_L : 0) | (s->db ? DESC_B : 0) | (s->g ? DESC_G : 0);
-}
-
 static const char *system_type(unsigned int type, bool lma)
 {
 	static const char *const names[2][16] = {
@@ -101,7 +86,7 @@ static const char *system_type(unsigned int type, bool lma)
 static void print_segment(struct text *out, const char *name, const struct kvm_segment *s,
 			  const struct form *form)
 {
-	uint32_t flags = descriptor_flags(s);
+	uint32_t flags = segment_attributes(s);
 	bool code = s->type & TYPE_CODE;
 
 	if (form->cs64)
@@ -110,19 +95,19 @@ static void print_segment(struct text *out, const char *name, const struct kvm_s
 	else
 		text_printf(out, "%-3s=%04x %08x %08x %08x", name, s->selector, (uint32_t)s->base,
 			    s->limit, flags);
-	if (!form->protected_mode || !(flags & DESC_P)) {
+	if (!form->protected_mode || !(flags & SEGMENT_P)) {
 		text_printf(out, "\n");
 		return;
 	}
 	text_printf(out, " DPL=%d ", s->dpl & 3);
-	if (!(flags & DESC_S)) {
+	if (!(flags & SEGMENT_S)) {
 		text_printf(out, "%s\n", system_type(s->type, form->lma));
 		return;
 	}
 	if (code)
-		text_printf(out, "%s", flags & DESC_L ? "CS64" : flags & DESC_B ? "CS32" : "CS16");
+		text_printf(out, "%s", flags & SEGMENT_L ? "CS64" : flags & SEGMENT_DB ? "CS32" : "CS16");
 	else
-		text_printf(out, "%s", flags & DESC_B || form->lma ? "DS  " : "DS16");
+		text_printf(out, "%s", flags & SEGMENT_DB || form->lma ? "DS  " : "DS16");
 	text_printf(out, " [%c%c%c]\n",
 		    s->type & TYPE_CONFORMING ? code ? 'C' : 'E' : '-',
 		    s->type & TYPE_READABLE ? code ? 'R' : 'W' : '-',

@@ -7,6 +7,7 @@
 
 #include "monitor/hmp.h"
 #include "monitor/migrate_channel.h"
+#include "monitor/qmp.h"
 
 enum scheme { SCHEME_FILE, SCHEME_UNIX, SCHEME_TCP, SCHEME_EXEC, SCHEME_FD, SCHEME_UNKNOWN };
 

@@ -28,6 +28,7 @@
 struct dial;
 struct hmp;
 struct migrate_listener;
+struct qmp_pending;
 
 enum migrate_compression { MIGRATE_COMPRESSION_NONE, MIGRATE_COMPRESSION_ZSTD };
 

@@ -97,6 +97,9 @@ void monitor_quit(struct monitor *monitor);
  * error, when there is no such vCPU.
  */
 int qmp_cpu_argument(struct qmp_call *call, int *index);
+/* Where vCPU `index` is in the object tree. */
+#define VCPU_PATH_SIZE 64
+void monitor_vcpu_path(unsigned int index, char path[VCPU_PATH_SIZE]);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 

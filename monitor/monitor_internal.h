@@ -171,6 +171,7 @@ struct monitor {
 	struct event_limit limit[QMP_EVENT_COUNT];
 	struct fdsets fdsets;                   /* closed when the last client goes */
 	struct migrate migrate;
+	struct qmp_pending *dump_pending;       /* who waits for the end of a dump; else NULL */
 	struct json_writer writer;              /* for the message at hand; kept for its buffer */
 	char input[INPUT_SIZE];
 };
@@ -290,6 +291,8 @@ void terminal_answer(struct monitor_client *client, const struct text *out);
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */
 void monitor_emit_limited(struct monitor *monitor, enum qmp_event event, const char *data,
 			  unsigned int interval_ms);
+/* Forgets an event that waits because of its rate limit. */
+void monitor_drop_event(struct monitor *monitor, enum qmp_event event);
 void monitor_free_events(struct monitor *monitor);
 
 #endif

@@ -93,6 +93,8 @@ int qmp_query_status(struct qmp_call *call)
 
 int qmp_stop(struct qmp_call *call)
 {
+	if (vm_dump_refuse(monitor_vm(call->monitor), &call->error) < 0)
+		return -1;
 	vm_stop(monitor_vm(call->monitor));
 	return 0;
 }

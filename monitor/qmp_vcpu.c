@@ -24,6 +24,11 @@ int qmp_cpu_argument(struct qmp_call *call, int *index)
 	return 0;
 }
 
+void monitor_vcpu_path(unsigned int index, char path[VCPU_PATH_SIZE])
+{
+	snprintf(path, VCPU_PATH_SIZE, "/machine/unattached/device[%u]", index);
+}
+
 int qmp_query_cpus_fast(struct qmp_call *call)
 {
 	struct vm *vm = monitor_vm(call->monitor);
@@ -34,9 +39,9 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	json_write_array(w, "return");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		struct cpu_place place = cpu_topology_place(&vm->topology, i);
-		char path[64];
+		char path[VCPU_PATH_SIZE];
 
-		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+		monitor_vcpu_path(i, path);
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
 		json_write_object(w, "props");

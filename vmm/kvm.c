@@ -52,6 +52,12 @@ static int system_close(void *ctx, int fd)
 	return close(fd);
 }
 
+static ssize_t system_pread(void *ctx, int fd, void *buf, size_t len, off_t offset)
+{
+	(void)ctx;
+	return pread(fd, buf, len, offset);
+}
+
 static uint64_t system_read_tsc(void *ctx)
 {
 	(void)ctx;
@@ -97,6 +103,7 @@ const struct kvm_ops kvm_ops_system = {
 	.mmap = system_mmap,
 	.munmap = system_munmap,
 	.close = system_close,
+	.pread = system_pread,
 	.read_tsc = system_read_tsc,
 	.timer_needs_guest = system_timer_needs_guest,
 	.host_id = system_host_id,
@@ -258,6 +265,7 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->exception_payload = check(kvm, KVM_CAP_EXCEPTION_PAYLOAD);
 	caps->triple_fault_event = check(kvm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
+	caps->binary_stats = check(kvm, KVM_CAP_BINARY_STATS_FD);
 	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
 	caps->msr_features = check(kvm, KVM_CAP_GET_MSR_FEATURES);
 	caps->xen_hvm = check(kvm, KVM_CAP_XEN_HVM);
@@ -408,4 +416,28 @@ void kvm_unmap_run(struct kvm *kvm, struct kvm_run *run)
 {
 	if (run)
 		kvm->ops->munmap(kvm->ops_ctx, run, kvm->caps.run_size);
+}
+
+ssize_t kvm_stats_read(const struct kvm *kvm, int fd, void *buf, size_t len, off_t offset)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = kvm->ops->pread(kvm->ops_ctx, fd, (char *)buf + done, len - done,
+				    offset + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+void kvm_stats_close(const struct kvm *kvm, int fd)
+{
+	kvm->ops->close(kvm->ops_ctx, fd);
 }

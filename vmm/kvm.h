@@ -27,6 +27,7 @@ struct kvm_ops {
 	void *(*mmap)(void *ctx, size_t length, int prot, int flags, int fd, off_t offset);
 	int (*munmap)(void *ctx, void *addr, size_t length);
 	int (*close)(void *ctx, int fd);
+	ssize_t (*pread)(void *ctx, int fd, void *buf, size_t len, off_t offset);
 	/* The host's time stamp counter, which guest TSCs are offsets to. */
 	uint64_t (*read_tsc)(void *ctx);
 	/* See kvm_timer_needs_guest(). */
@@ -72,7 +73,8 @@ enum kvm_request_class {
 	X(GET_FPU, GET) X(SET_FPU, SET) X(GET_LAPIC, GET) X(SET_LAPIC, SET) \
 	X(GET_MSRS, GET) X(SET_MSRS, SET) X(GET_VCPU_EVENTS, GET) X(SET_VCPU_EVENTS, SET) \
 	X(GET_MP_STATE, GET) X(SET_MP_STATE, SET) X(GET_DEBUGREGS, GET) X(SET_DEBUGREGS, SET) \
-	X(SET_GUEST_DEBUG, SET) X(GET_DEVICE_ATTR, GET) X(SET_DEVICE_ATTR, SET)
+	X(SET_GUEST_DEBUG, SET) X(GET_DEVICE_ATTR, GET) X(SET_DEVICE_ATTR, SET) \
+	X(GET_STATS_FD, OTHER) X(GET_DIRTY_LOG, OTHER)
 
 enum kvm_request {
 #define X(name, class) KVM_REQ_##name,
@@ -97,6 +99,7 @@ struct kvm_caps {
 	bool xsave, xcrs, vcpu_events, debugregs, mp_state, sregs2, tsc_control, get_tsc_khz;
 	bool adjust_clock, kvmclock_ctrl, pit2, pit_state2, tss_addr, identity_map, user_nmi;
 	bool set_guest_debug, exception_payload, triple_fault_event, tsc_deadline_timer;
+	bool binary_stats;              /* KVM_GET_STATS_FD */
 	bool vcpu_attributes;           /* KVM_VCPU_TSC_OFFSET among them */
 	bool msr_features;              /* KVM_GET_MSRS on the system descriptor too */
 	unsigned int xen_hvm;           /* mask of KVM_XEN_HVM_CONFIG_*, 0 without Xen */
@@ -204,6 +207,13 @@ void kvm_handle_close(struct kvm_handle *h);
 
 /* Sum of the calls of one class through this handle. */
 uint64_t kvm_handle_count(const struct kvm_handle *h, enum kvm_request_class class);
+
+/*
+ * Reads from a descriptor that KVM_GET_STATS_FD returned, as pread(); as much as there is up to
+ * `len`.  Closes it.
+ */
+ssize_t kvm_stats_read(const struct kvm *kvm, int fd, void *buf, size_t len, off_t offset);
+void kvm_stats_close(const struct kvm *kvm, int fd);
 
 /* Maps and unmaps a vCPU's run page through the seam. */
 struct kvm_run *kvm_map_run(struct kvm_handle *vcpu, struct error *err);

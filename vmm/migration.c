@@ -69,6 +69,11 @@ static bool under_way(const struct migration *m)
 	       m->status == MIGRATION_CANCELLING;
 }
 
+bool vm_migration_under_way(const struct vm *vm)
+{
+	return vm->migration && under_way(vm->migration);
+}
+
 bool vm_migration_moving(const struct vm *vm)
 {
 	return vm->migration && vm->migration->thread_started;
@@ -92,6 +97,9 @@ int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *er
 		return error_set(err, EBUSY, "There's a migration process in progress");
 	if (kind == MIGRATION_IN && vm->state != RUN_STATE_INMIGRATE)
 		return error_set(err, EPERM, "'-incoming' was not specified on the command line");
+	if (vm_dump_active(vm))
+		return error_set(err, EBUSY,
+				 "Live migration disabled: dump-guest-memory in progress");
 	if (kind == MIGRATION_OUT && vm->state == RUN_STATE_POSTMIGRATE)
 		return error_set(err, EPERM,
 				 "Can't migrate the vm that was paused due to previous migration");

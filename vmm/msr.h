@@ -14,6 +14,7 @@ struct kvm;
 #define MSR_IA32_APICBASE           0x0000001b
 #define MSR_IA32_FEATURE_CONTROL    0x0000003a
 #define MSR_IA32_TSC_DEADLINE       0x000006e0
+#define MSR_KERNEL_GS_BASE          0xc0000102
 
 /* IA32_VMX_BASIC and those that follow it: what the vCPU's VMX can do, the same all its life. */
 static inline bool msr_describes_vmx(uint32_t index)

@@ -105,25 +105,31 @@ static unsigned int level_entries(const struct paging *p, unsigned int level)
 }
 
 /* Through the nested tables, which are a space of their own with nothing behind it. */
-static bool to_ram(const struct page_space *space, uint64_t *pa)
+bool page_space_place(const struct page_space *space, uint64_t pa, uint64_t *gpa, uint64_t *size)
 {
 	const struct page_space tables = {
 		.memory = space->memory, .sregs = &space->outer, .ept = space->ept,
 	};
 	struct page_mapping mapping;
 
+	*gpa = pa;
+	*size = UINT64_MAX - pa;
 	if (!space->nested)
 		return true;
-	if (!page_space_translate(&tables, *pa, &mapping))
+	if (!page_space_translate(&tables, pa, &mapping))
 		return false;
-	*pa = mapping.pa | (*pa & (mapping.size - 1));
+	*gpa = mapping.pa | (pa & (mapping.size - 1));
+	*size = mapping.size - (pa & (mapping.size - 1));
 	return true;
 }
 
 /* Within a page. */
 static const void *physical(const struct paging *p, uint64_t pa, size_t len)
 {
-	return to_ram(p->space, &pa) ? memory_at(p->space->memory, pa, len) : NULL;
+	uint64_t gpa, size;
+
+	return page_space_place(p->space, pa, &gpa, &size) ? memory_at(p->space->memory, gpa, len) :
+							     NULL;
 }
 
 /* The table that an entry (or CR3) refers to; NULL when it is not in RAM. */
@@ -290,15 +296,29 @@ bool page_space_translate(const struct page_space *space, uint64_t va,
 
 bool page_space_read_physical(const struct page_space *space, uint64_t pa, void *buf, size_t len)
 {
-	return to_ram(space, &pa) && memory_read(space->memory, pa, buf, len);
+	uint64_t gpa, size;
+
+	return page_space_place(space, pa, &gpa, &size) &&
+	       memory_read(space->memory, gpa, buf, len);
+}
+
+bool page_space_locate(const struct page_space *space, uint64_t va, uint64_t *gpa)
+{
+	struct page_mapping mapping;
+	uint64_t pa = va, size;
+
+	if (paging_mode(space->sregs) != PAGING_NONE) {
+		if (!page_space_translate(space, va, &mapping))
+			return false;
+		pa = mapping.pa | (va & (mapping.size - 1));
+	}
+	return page_space_place(space, pa, gpa, &size);
 }
 
 size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, size_t len)
 {
-	bool paging = paging_mode(space->sregs) != PAGING_NONE;
-	struct page_mapping mapping;
 	size_t done = 0, chunk;
-	uint64_t pa;
+	uint64_t gpa;
 
 	/*
 	 * RAM begins and ends at multiples of 4 KiB, so a piece that does not cross one is RAM as a
@@ -308,10 +328,8 @@ size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, s
 		chunk = PAGE_SIZE - (va & (PAGE_SIZE - 1));
 		if (chunk > len - done)
 			chunk = len - done;
-		if (!page_space_translate(space, va, &mapping))
-			break;
-		pa = paging ? mapping.pa | (va & (mapping.size - 1)) : va;
-		if (!page_space_read_physical(space, pa, (uint8_t *)buf + done, chunk))
+		if (!page_space_locate(space, va, &gpa) ||
+		    !memory_read(space->memory, gpa, (uint8_t *)buf + done, chunk))
 			break;
 		done += chunk;
 		va += chunk;

@@ -71,6 +71,15 @@ bool page_space_translate(const struct page_space *space, uint64_t va,
 			  struct page_mapping *mapping);
 
 /*
+ * Where in the machine's memory that lies which is physical memory to the one whose paging registers
+ * `space` has, and how many bytes from there on lie together.  False where nested tables map nothing.
+ */
+bool page_space_place(const struct page_space *space, uint64_t pa, uint64_t *gpa, uint64_t *size);
+
+/* The same of a virtual address, without the size. */
+bool page_space_locate(const struct page_space *space, uint64_t va, uint64_t *gpa);
+
+/*
  * Reads virtual memory across pages.  Returns the number of bytes read before the first gap, be it
  * a page that is not mapped or one that is mapped to something else than RAM.
  */

@@ -76,6 +76,18 @@ static int set_special_pages(struct vm *vm, struct error *err)
 	return 0;
 }
 
+struct kvm_userspace_memory_region vm_memory_region(const struct vm *vm, unsigned int part)
+{
+	const struct memory_part *p = &vm->memory.part[part];
+
+	return (struct kvm_userspace_memory_region) {
+		.slot = part,
+		.guest_phys_addr = p->gpa,
+		.memory_size = p->size,
+		.userspace_addr = (uintptr_t)p->host,
+	};
+}
+
 static int create_memory(struct vm *vm, struct error *err)
 {
 	if (memory_init(&vm->memory, vm->config.memory, err) < 0)
@@ -86,12 +98,7 @@ static int create_memory(struct vm *vm, struct error *err)
 	vm->config.clone = NULL;
 	for (unsigned int i = 0; i < vm->memory.nr_parts; i++) {
 		const struct memory_part *part = &vm->memory.part[i];
-		struct kvm_userspace_memory_region region = {
-			.slot = i,
-			.guest_phys_addr = part->gpa,
-			.memory_size = part->size,
-			.userspace_addr = (uintptr_t)part->host,
-		};
+		struct kvm_userspace_memory_region region = vm_memory_region(vm, i);
 
 		if (kvm_call(&vm->handle, KVM_REQ_SET_USER_MEMORY_REGION, &region, err) < 0)
 			return error_prefix(err, "%llu MiB of guest memory at 0x%llx",
@@ -297,10 +304,13 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	vm_migration_end(vm);
+	vm_dump_end(vm);
+	vm_dirty_rate_end(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i].thread_started)
 			vcpu_kick(&vm->vcpu[i]);
 	vcpus_await(vm);
+	vm_stats_free(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(&vm->vcpu[i]);
 	free(vm->vcpu);

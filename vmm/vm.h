@@ -10,6 +10,7 @@
 #include "vmm/bus.h"
 #include "vmm/cpu_model.h"
 #include "vmm/cpu_topology.h"
+#include "vmm/dump/dump.h"
 #include "vmm/kvm.h"
 #include "vmm/memory.h"
 #include "vmm/migration.h"
@@ -69,6 +70,10 @@ enum vm_event_type {
 	VM_EVENT_GUEST_PANICKED,        /* action */
 	VM_EVENT_GUEST_CRASHLOADED,     /* action */
 	VM_EVENT_MIGRATION,             /* migration */
+	VM_EVENT_DUMP_PROGRESS,         /* vm_dump_info() tells */
+	VM_EVENT_DUMP_COMPLETED,        /* the same */
+	/* Not shown to clients: after a dump the machine is as it was before. */
+	VM_EVENT_DUMP_OVER,
 	/* Not shown to clients: the process should end, with exit_status. */
 	VM_EVENT_EXIT,
 };
@@ -125,10 +130,14 @@ enum vm_request {
 	VM_REQUEST_PANIC = 1 << 4,              /* pvpanic: the guest can not go on */
 	VM_REQUEST_CRASHLOADED = 1 << 5,        /* pvpanic: its crash kernel takes over */
 	VM_REQUEST_MIGRATION = 1 << 6,          /* the thread of a migration is done */
+	VM_REQUEST_DUMP = 1 << 7,               /* that of a dump is, or got further */
 };
 
 struct vm_devices;
 struct migration;
+struct dump;
+struct stats;
+struct dirty_rate;
 
 /* KVM_SET_* calls: of vCPU state, of VM state, and by policy (the clock, the PIT). */
 struct vm_sync_counts {
@@ -163,6 +172,9 @@ struct vm {
 	enum run_state state;
 	struct vm_actions actions;
 	struct migration *migration;    /* the last one; NULL before the first */
+	struct dump *dump;              /* the same */
+	struct stats *stats;            /* NULL until asked for */
+	struct dirty_rate *dirty_rate;  /* the last measurement; NULL before the first */
 	bool autostart;                 /* what comes in may run */
 	bool pdptrs_warned;             /* that snapshots lack them has been said */
 	bool time_stopped;              /* what follows is of the moment when the VM stopped */

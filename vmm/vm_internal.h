@@ -2,6 +2,7 @@
 #ifndef VMM_VM_INTERNAL_H
 #define VMM_VM_INTERNAL_H
 
+#include "vmm/stats.h"
 #include "vmm/vm.h"
 
 /* What vm.c (creation) and vm_run.c (running) share. */
@@ -28,6 +29,9 @@ int vm_cpu_compare(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *se
 /* A new vCPU that has its table gets the MSRs that belong to it: feature_msrs.h. */
 int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, struct error *err);
 
+/* A part of RAM, whose number is also its slot's, as KVM is told of it: with no flags. */
+struct kvm_userspace_memory_region vm_memory_region(const struct vm *vm, unsigned int part);
+
 /* clone.c */
 
 struct clone;
@@ -53,6 +57,8 @@ void vm_catch_up(struct vm *vm);
 
 /* VM_REQUEST_MIGRATION has been posted: the thread has nothing more to do. */
 void vm_migration_dispatch(struct vm *vm);
+/* There is one, even if it has not begun to move anything. */
+bool vm_migration_under_way(const struct vm *vm);
 /* Bytes are being moved: RAM is not the owner's. */
 bool vm_migration_moving(const struct vm *vm);
 /* Somebody has said stop, or cont, to a machine that is on its way: so be it at its end. */
@@ -64,6 +70,25 @@ void vm_migration_keep_stopped(struct vm *vm, bool stopped);
 int vm_arrive(struct vm *vm, enum run_state saved, struct error *err);
 /* Ends what is under way, without a word, and frees all of it. */
 void vm_migration_end(struct vm *vm);
+
+/* dump/dump.c */
+
+/* VM_REQUEST_DUMP has been posted. */
+void vm_dump_dispatch(struct vm *vm);
+/* RAM is being read, and the vCPUs stand still for it. */
+bool vm_dump_active(const struct vm *vm);
+/* As vm_migration_end(). */
+void vm_dump_end(struct vm *vm);
+
+/* stats.c */
+
+/* Closes what was opened.  While the vCPUs' descriptors are. */
+void vm_stats_free(struct vm *vm);
+
+/* dirty_rate.c */
+
+/* Ends a measurement, if there is one, and forgets it. */
+void vm_dirty_rate_end(struct vm *vm);
 
 /* vm_clock.c */
 

@@ -147,6 +147,8 @@ int vm_cont(struct vm *vm, struct error *err)
 {
 	const char *refusal = run_state_cont_refusal(vm->state);
 
+	if (vm_dump_refuse(vm, err) < 0)
+		return -1;
 	if (vm_is_running(vm) || vm->state == RUN_STATE_SUSPENDED)
 		return 0;
 	if (vm->state == RUN_STATE_INMIGRATE) {
@@ -283,6 +285,8 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 	if (vm_migration_moving(vm))
 		return error_set(err, EBUSY, "the machine is being saved or loaded; reset it when that "
 				 "is done, or cancel that (migrate_cancel)");
+	if (vm_dump_refuse(vm, err) < 0)
+		return -1;
 	park_all(vm);
 	vm_devices_reset(vm->devices);
 	if (vm->xen)
@@ -410,7 +414,10 @@ void vm_dispatch(struct vm *vm)
 	if (vm_migration_moving(vm) &&
 	    (atomic_fetch_and(&vm->posted, ~(uint32_t)VM_REQUEST_MIGRATION) & VM_REQUEST_MIGRATION))
 		vm_migration_dispatch(vm);
-	if (!atomic_load(&vm->posted) || vm_migration_moving(vm))
+	if (vm_dump_active(vm) &&
+	    (atomic_fetch_and(&vm->posted, ~(uint32_t)VM_REQUEST_DUMP) & VM_REQUEST_DUMP))
+		vm_dump_dispatch(vm);
+	if (!atomic_load(&vm->posted) || vm_migration_moving(vm) || vm_dump_active(vm))
 		return;
 	/*
 	 * As long as something is posted no vCPU enters the guest, and the one that posted waits for

@@ -129,9 +129,10 @@ class Monitors(vmond.LiveTest):
             self.assertEqual({n for n in names if not n.startswith("query-")},
                              {"qmp_capabilities", "human-monitor-command"})
             for name in names:
+                arguments = {"target": "vcpu"} if name == "query-stats" else {}
                 try:
                     if name.startswith("query-"):
-                        observer.command(name)
+                        observer.command(name, **arguments)
                 except vmond.QmpError as e:             # some want arguments
                     self.assertIn("is missing", e.desc)
             self.assertEqual(observer.status(), "paused")

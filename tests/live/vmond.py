@@ -6,6 +6,7 @@ directory the tests are run from); GUESTS, the directory of the guests' images (
 beside the program).
 """
 
+import binascii
 import collections
 import fcntl
 import json
@@ -94,6 +95,11 @@ class QmpError(Exception):
         super().__init__(f"{error['class']}: {error['desc']}")
         self.error_class = error["class"]
         self.desc = error["desc"]
+
+
+def base64(data):
+    """As write-memory wants it."""
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 class Qmp:

@@ -44,6 +44,8 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	ON(VM, GET_PIT2, KVM_CAP_PIT_STATE2, fake_get_pit2),
 	ON(VM, SET_PIT2, KVM_CAP_PIT_STATE2, fake_set_pit2),
 	ON(VM, GET_IRQCHIP, KVM_CAP_IRQCHIP, fake_get_irqchip),
+	ON_INT(VM | VCPU, GET_STATS_FD, KVM_CAP_BINARY_STATS_FD, fake_get_stats_fd),
+	ON(VM, GET_DIRTY_LOG, NONE, fake_get_dirty_log),
 	ON(VM, SET_IRQCHIP, KVM_CAP_IRQCHIP, fake_set_irqchip),
 	/* KVM_RUN is not here: it alone does not hold the lock all the time. */
 	ON_INT(VCPU, NMI, KVM_CAP_USER_NMI, fake_nmi),
@@ -292,6 +294,22 @@ static int fake_close(void *ctx, int fd)
 	return object ? 0 : fail(EBADF);
 }
 
+static ssize_t fake_pread_fd(void *ctx, int fd, void *buf, size_t len, off_t offset)
+{
+	struct fake_kvm *fake = ctx;
+	struct fake_object *object;
+	ssize_t rc = -EBADF;
+
+	pthread_mutex_lock(&fake->lock);
+	object = find_object(fake, fd);
+	if (object && object->kind == FAKE_FD_STATS)
+		rc = fake_pread(fake, object, buf, len, offset);
+	else
+		fake_violate(fake, FAKE_BAD_FD);
+	pthread_mutex_unlock(&fake->lock);
+	return rc < 0 ? fail((int)-rc) : rc;
+}
+
 static uint64_t fake_read_tsc(void *ctx)
 {
 	struct fake_kvm *fake = ctx;
@@ -325,6 +343,7 @@ const struct kvm_ops fake_kvm_ops = {
 	.mmap = fake_mmap,
 	.munmap = fake_munmap,
 	.close = fake_close,
+	.pread = fake_pread_fd,
 	.read_tsc = fake_read_tsc,
 	.timer_needs_guest = fake_timer_needs_guest,
 	.host_id = fake_host_id,

@@ -63,6 +63,7 @@ void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id);
 /* A request: KVM_...; or one of these for the other functions of the seam. */
 #define FAKE_OPEN       1UL
 #define FAKE_MMAP       2UL
+#define FAKE_PREAD      3UL
 
 /*
  * Lets a request fail before it has any effect (KVM_RUN: after it has completed the outstanding
@@ -239,9 +240,12 @@ struct fake_vcpu {
 	bool fpu_set, xsave_set;        /* ever */
 };
 
+#define FAKE_DIRTY_PAGES 1024            /* of a slot, whose writes are remembered */
+
 struct fake_slot {
 	bool used;
 	struct kvm_userspace_memory_region region;
+	uint64_t dirty[FAKE_DIRTY_PAGES / 64];
 };
 
 #define FAKE_MAX_SLOTS  64
@@ -284,6 +288,28 @@ void fake_kvm_default_guest(struct fake_kvm *fake, fake_guest_fn *guest, void *o
 void fake_vcpu_send_init(struct fake_vcpu *vcpu);
 void fake_vcpu_send_sipi(struct fake_vcpu *vcpu, uint8_t vector);
 
+/* The guest writes to a page; it counts while the slot logs.  Lock held, or nobody else there. */
+void fake_vm_dirty(struct fake_vm *vm, uint64_t gpa);
+/* Called with the lock held when the log of a slot is asked for, before it is handed out. */
+typedef void fake_dirty_fn(void *opaque, struct fake_vm *vm);
+void fake_kvm_on_dirty_log(struct fake_kvm *fake, fake_dirty_fn *fn, void *opaque);
+
+/*
+ * What KVM_GET_STATS_FD's descriptors hold.  At first that is one statistic of each kind: exits,
+ * pages, longest_ns, cached, guest_mode, steps, linear (3 buckets), log2 (4); value n of them is
+ * 100 + n for the VM and 1000 * (i + 1) + n for vCPU i.
+ */
+struct fake_stat {
+	const char *name;
+	uint32_t flags;
+	int16_t exponent;
+	uint16_t size;
+	uint32_t offset, bucket_size;
+};
+/* A file of them; its data, which is not filled in, begins at the header's data_offset. */
+size_t fake_stats_build(uint8_t *bytes, const struct fake_stat *stats, unsigned int nr);
+void fake_kvm_set_stats(struct fake_kvm *fake, const uint8_t *bytes, size_t len);
+
 /* The APIC timer, which counts, runs out: its count is 0. */
 void fake_vcpu_expire_timer(struct fake_vcpu *vcpu);
 
@@ -293,7 +319,9 @@ void fake_vcpu_await_blocked(struct fake_vcpu *vcpu);
 
 /* ---- What was called ---- */
 
-enum fake_fd_kind { FAKE_FD_NONE, FAKE_FD_SYSTEM = 1, FAKE_FD_VM = 2, FAKE_FD_VCPU = 4 };
+enum fake_fd_kind {
+	FAKE_FD_NONE, FAKE_FD_SYSTEM = 1, FAKE_FD_VM = 2, FAKE_FD_VCPU = 4, FAKE_FD_STATS = 8,
+};
 
 struct fake_call {
 	uint64_t seq;                   /* position in the record, from 0 */

@@ -34,6 +34,7 @@ static const struct {
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 }, { KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
 	{ KVM_CAP_X2APIC_API, 3 }, { KVM_CAP_GET_MSR_FEATURES, 1 },
 	{ KVM_CAP_X86_USER_SPACE_MSR, 1 }, { KVM_CAP_X86_MSR_FILTER, 1 },
+	{ KVM_CAP_BINARY_STATS_FD, 1 },
 };
 
 /* Linux's list on a machine of today, shortened. */
@@ -93,6 +94,7 @@ void fake_kvm_free(struct fake_kvm *fake)
 	free(fake->text);
 	free(fake->supported_cpuid);
 	free(fake->emulated_cpuid);
+	free(fake->stats);
 	pthread_cond_destroy(&fake->progress);
 	pthread_mutex_destroy(&fake->lock);
 	free(fake);

@@ -15,6 +15,7 @@
  *     fake_kvm_ext.c     ... extended state, MSRs, debugging
  *     fake_kvm_cpuid.c   CPUID, of the host and of vCPUs
  *     fake_kvm_nested.c  ... nested guests
+ *     fake_kvm_stats.c   statistics, and what was written to
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
  *     fake_kvm_msr.c     ... the guest's MSRs: filters, and Xen's hypercall pages
@@ -81,6 +82,10 @@ struct fake_kvm {
 	unsigned int poison;
 	uint8_t host_id;
 	bool time_passes;
+	fake_dirty_fn *on_dirty_log;
+	void *dirty_opaque;
+	uint8_t *stats;                 /* NULL: the ones of default */
+	size_t stats_len;
 	uint64_t host_tsc;
 	fake_window_fn *entry_window, *exit_window;
 	void *window_opaque;
@@ -179,6 +184,11 @@ void fake_nested_efer_set(struct fake_vcpu *v);
 bool fake_nested_takes_msr(struct fake_vcpu *v, const struct fake_msr *msr, uint64_t value);
 fake_handler fake_get_nested, fake_set_nested;
 bool fake_same_nested(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_stats.c */
+fake_handler fake_get_stats_fd, fake_get_dirty_log;
+ssize_t fake_pread(struct fake_kvm *fake, const struct fake_object *object, void *buf, size_t len,
+		   off_t offset);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);

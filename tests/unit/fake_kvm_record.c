@@ -281,7 +281,8 @@ const char *fake_kvm_leaks(struct fake_kvm *fake)
 		if (object->open)
 			fprintf(stream, "descriptor %d of the %s is open\n", FAKE_FD_BASE + (int)i,
 				object->kind == FAKE_FD_SYSTEM ? "system" :
-				object->kind == FAKE_FD_VM ? "VM" : "vCPU");
+				object->kind == FAKE_FD_VM ? "VM" :
+				object->kind == FAKE_FD_VCPU ? "vCPU" : "statistics");
 		if (object->kind == FAKE_FD_VCPU && object->vcpu->run)
 			fprintf(stream, "run page of vCPU %d is mapped\n", object->vcpu->index);
 	}

@@ -82,6 +82,14 @@ int main(void)
 	srunner_add_suite(runner, migration_suite());
 	srunner_add_suite(runner, migration_in_suite());
 	srunner_add_suite(runner, pending_suite());
+	srunner_add_suite(runner, stats_suite());
+	srunner_add_suite(runner, guest_access_suite());
+	srunner_add_suite(runner, dirty_rate_suite());
+	srunner_add_suite(runner, dump_suite());
+	srunner_add_suite(runner, dump_elf_suite());
+	srunner_add_suite(runner, base64_suite());
+	srunner_add_suite(runner, qmp_memory_suite());
+	srunner_add_suite(runner, hmp_commands_suite());
 	srunner_add_suite(runner, readline_suite());
 	srunner_add_suite(runner, monitors_suite());
 	srunner_add_suite(runner, options_xen_suite());

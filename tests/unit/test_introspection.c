@@ -109,6 +109,8 @@ static void check_entry(const struct json_value *entry)
 	} else if (!strcmp(kind, "enum")) {
 		ck_assert_uint_eq(array_member(entry, "members")->array.count,
 				  array_member(entry, "values")->array.count);
+	} else if (!strcmp(kind, "alternate")) {
+		check_references(array_member(entry, "members"), NULL);
 	} else {
 		ck_assert_str_eq(kind, "builtin");
 		string_member(entry, "json-type");

@@ -69,27 +69,9 @@ static void write_file(const char *bytes)
 	close(fd);
 }
 
-/* 0x40000000 and up: pages 3, 2 and a gap; 0x80000000: all of RAM, as 2 MiB. */
-static void enter_long_mode(void)
-{
-	static const uint64_t entries[][2] = {
-		{ 0x10000, 0x11003 }, { 0x11008, 0x12003 }, { 0x12000, 0x13003 },
-		{ 0x13000, 0x3003 }, { 0x13008, 0x2003 }, { 0x11010, 0x14003 }, { 0x14000, 0x83 },
-	};
-	struct fake_vcpu *model = machine_model(0);
-
-	memset(ram + 0x10000, 0, 0x5000);
-	for (unsigned int i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-		memcpy(ram + entries[i][0], &entries[i][1], 8);
-	model->sregs.cr0 = 0x80000011;
-	model->sregs.cr3 = model->wanted_cr3 = 0x10000;
-	model->sregs.cr4 = 0x20;
-	model->sregs.efer = 0x500;
-}
-
 START_TEST(virtual)
 {
-	enter_long_mode();
+	machine_long_mode(0);
 	ck_assert_int_eq(memsave_virtual(machine.vm, 0, 0x40000ffe, 4, path, &err), 0);
 	ck_assert_int_eq(file_size(), 4);
 	check_file(0, ram + 0x3ffe, 2);
@@ -111,7 +93,7 @@ END_TEST
 
 START_TEST(virtual_gap)
 {
-	enter_long_mode();
+	machine_long_mode(0);
 	ck_assert_int_eq(memsave_virtual(machine.vm, 0, 0x40001000, 4097, path, &err), -1);
 	ck_assert_str_eq(err.text, "Invalid addr 0x0000000040001000/size 4097 specified");
 	ck_assert_int_eq(file_size(), -1);
@@ -143,7 +125,7 @@ START_TEST(file_of_others)
 	check_file(0, ram + 0x3000, 16);
 	close(fd);
 	/* After a failure it is there, and empty. */
-	enter_long_mode();
+	machine_long_mode(0);
 	ck_assert_int_eq(memsave_virtual(machine.vm, 0, 0x80000000, RAM + 1, path, &err), -1);
 	ck_assert_int_eq(file_size(), 0);
 }

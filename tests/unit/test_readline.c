@@ -207,7 +207,8 @@ END_TEST
 static const struct {
 	const char *line, *more, *candidates;
 } completions[] = {
-	{ "info sta", "tus ", "status\n" },
+	{ "info statu", "s ", "status\n" },
+	{ "info sta", "t", "stats\nstatus\n" },
 	{ "system_", "", "system_powerdown\nsystem_reset\n" },
 	{ "system_p", "owerdown ", "system_powerdown\n" },
 	{ "migrate_s", "et_", "migrate_set_capability\nmigrate_set_parameter\n" },

@@ -17,8 +17,10 @@ static const struct {
 	qmp_handler *handler;
 } commands[] = {
 	{ "add-fd", qmp_add_fd },
+	{ "calc-dirty-rate", qmp_calc_dirty_rate },
 	{ "closefd", qmp_closefd },
 	{ "cont", qmp_cont },
+	{ "dump-guest-memory", qmp_dump_guest_memory },
 	{ "getfd", qmp_getfd },
 	{ "human-monitor-command", qmp_human_monitor_command },
 	{ "inject-nmi", qmp_inject_nmi },
@@ -35,6 +37,9 @@ static const struct {
 	{ "query-cpu-model-comparison", qmp_query_cpu_model_comparison },
 	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
+	{ "query-dirty-rate", qmp_query_dirty_rate },
+	{ "query-dump", qmp_query_dump },
+	{ "query-dump-guest-memory-capability", qmp_query_dump_guest_memory_capability },
 	{ "query-fdsets", qmp_query_fdsets },
 	{ "query-kvm", qmp_query_kvm },
 	{ "query-migrate", qmp_query_migrate },
@@ -42,6 +47,8 @@ static const struct {
 	{ "query-migrate-parameters", qmp_query_migrate_parameters },
 	{ "query-name", qmp_query_name },
 	{ "query-qmp-schema", qmp_query_qmp_schema },
+	{ "query-stats", qmp_query_stats },
+	{ "query-stats-schemas", qmp_query_stats_schemas },
 	{ "query-status", qmp_query_status },
 	{ "query-target", qmp_query_target },
 	{ "query-uuid", qmp_query_uuid },
@@ -52,6 +59,7 @@ static const struct {
 	{ "query-xen", qmp_query_xen },
 	{ "query-yank", qmp_query_yank },
 	{ "quit", qmp_quit },
+	{ "read-memory", qmp_read_memory },
 	{ "remove-fd", qmp_remove_fd },
 	{ "set-action", qmp_set_action },
 	{ "set-vcpu-registers", qmp_set_vcpu_registers },
@@ -59,14 +67,16 @@ static const struct {
 	{ "stop", qmp_stop },
 	{ "system_powerdown", qmp_system_powerdown },
 	{ "system_reset", qmp_system_reset },
+	{ "write-memory", qmp_write_memory },
 	{ "yank", qmp_yank },
 };
 
 /* Those that never wait and look at no vCPU. */
 static bool may_overtake(const char *name)
 {
-	static const char *const names[] = { "migrate_cancel", "query-migrate", "query-status",
-					     "query-yank", "yank" };
+	static const char *const names[] = {
+		"migrate_cancel", "query-dump", "query-migrate", "query-status", "query-yank", "yank",
+	};
 	size_t i;
 
 	for (i = 0; i < COUNT(names); i++)
@@ -110,15 +120,18 @@ START_TEST(test_events)
 		enum qmp_event event;
 		const char *name;
 		bool has_data;
+		unsigned int rate_limit_ms;
 	} events[] = {
-		{ QMP_EVENT_STOP, "STOP", false },
-		{ QMP_EVENT_RESUME, "RESUME", false },
-		{ QMP_EVENT_RESET, "RESET", true },
-		{ QMP_EVENT_SHUTDOWN, "SHUTDOWN", true },
-		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false },
-		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true },
-		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true },
-		{ QMP_EVENT_MIGRATION, "MIGRATION", true },
+		{ QMP_EVENT_STOP, "STOP", false, 0 },
+		{ QMP_EVENT_RESUME, "RESUME", false, 0 },
+		{ QMP_EVENT_RESET, "RESET", true, 0 },
+		{ QMP_EVENT_SHUTDOWN, "SHUTDOWN", true, 0 },
+		{ QMP_EVENT_POWERDOWN, "POWERDOWN", false, 0 },
+		{ QMP_EVENT_GUEST_PANICKED, "GUEST_PANICKED", true, 0 },
+		{ QMP_EVENT_GUEST_CRASHLOADED, "GUEST_CRASHLOADED", true, 0 },
+		{ QMP_EVENT_MIGRATION, "MIGRATION", true, 0 },
+		{ QMP_EVENT_DUMP_PROGRESS, "DUMP_PROGRESS", true, 1000 },
+		{ QMP_EVENT_DUMP_COMPLETED, "DUMP_COMPLETED", true, 0 },
 	};
 
 	ck_assert_uint_eq(QMP_EVENT_COUNT, COUNT(events));
@@ -126,7 +139,7 @@ START_TEST(test_events)
 		const struct qmp_event_info *info = &qmp_events[events[i].event];
 
 		ck_assert_str_eq(info->name, events[i].name);
-		ck_assert_uint_eq(info->rate_limit_ms, 0);
+		ck_assert_uint_eq(info->rate_limit_ms, events[i].rate_limit_ms);
 		ck_assert_int_eq(info->data != NULL, events[i].has_data);
 	}
 }

@@ -17,11 +17,15 @@ static void note_event(void *opaque, const struct vm_event *event)
 		[VM_EVENT_SHUTDOWN] = "SHUTDOWN", [VM_EVENT_POWERDOWN] = "POWERDOWN",
 		[VM_EVENT_GUEST_PANICKED] = "GUEST_PANICKED",
 		[VM_EVENT_GUEST_CRASHLOADED] = "GUEST_CRASHLOADED", [VM_EVENT_EXIT] = "EXIT",
+		[VM_EVENT_DUMP_COMPLETED] = "DUMP_COMPLETED", [VM_EVENT_DUMP_OVER] = "DUMP_OVER",
 	};
 	size_t used = strlen(machine.events), room = sizeof(machine.events) - used;
 	const char *gap = used ? " " : "";
 
 	(void)opaque;
+	/* How many come of these is up to the clock. */
+	if (event->type == VM_EVENT_DUMP_PROGRESS)
+		return;
 	if (event->type == VM_EVENT_RESET || event->type == VM_EVENT_SHUTDOWN)
 		snprintf(machine.events + used, room, "%s%s(%s)", gap, names[event->type],
 			 shutdown_cause_name(event->cause));
@@ -99,6 +103,24 @@ void machine_stop(void)
 struct fake_vcpu *machine_model(unsigned int vcpu)
 {
 	return fake_kvm_vcpu(machine.fake, 0, (int)vcpu);
+}
+
+void machine_long_mode(unsigned int vcpu)
+{
+	static const uint64_t entries[][2] = {
+		{ 0x10000, 0x11003 }, { 0x11008, 0x12003 }, { 0x12000, 0x13003 },
+		{ 0x13000, 0x3003 }, { 0x13008, 0x2003 }, { 0x11010, 0x14003 }, { 0x14000, 0x83 },
+	};
+	struct fake_vcpu *model = machine_model(vcpu);
+	uint8_t *ram = machine.vm->memory.host;
+
+	memset(ram + 0x10000, 0, 0x5000);
+	for (unsigned int i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		memcpy(ram + entries[i][0], &entries[i][1], 8);
+	model->sregs.cr0 = 0x80000011;
+	model->sregs.cr3 = model->wanted_cr3 = 0x10000;
+	model->sregs.cr4 = 0x20;
+	model->sregs.efer = 0x500;
 }
 
 void machine_cont(void)

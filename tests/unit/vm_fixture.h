@@ -35,6 +35,12 @@ int machine_try(unsigned int nr_vcpus, struct error *err);
 
 struct fake_vcpu *machine_model(unsigned int vcpu);
 
+/*
+ * A vCPU pages, by tables at 0x10000 to 0x14fff: at 0x40000000 are the pages 0x3000 and 0x2000 and
+ * then nothing, at 0x80000000 all of RAM, as one page of 2 MiB.
+ */
+void machine_long_mode(unsigned int vcpu);
+
 /* vm_cont(); and that, and waiting until every vCPU has been entered once more. */
 void machine_cont(void);
 void machine_run_all(void);
