@@ -174,9 +174,14 @@ int vm_boot(struct vm *vm, struct error *err)
 	return boot_state_edit(&vm->vcpu[0].state, &entry, err);
 }
 
+unsigned int vm_vcpus_max(const struct kvm *kvm)
+{
+	return kvm->caps.max_vcpus < VCPUS_MAX ? kvm->caps.max_vcpus : VCPUS_MAX;
+}
+
 static int check_config(const struct kvm *kvm, const struct vm_config *config, struct error *err)
 {
-	unsigned int max = kvm->caps.max_vcpus < VCPUS_MAX ? kvm->caps.max_vcpus : VCPUS_MAX;
+	unsigned int max = vm_vcpus_max(kvm);
 
 	if (config->cpus < 1 || config->cpus > max)
 		return error_set(err, EINVAL, "%u vCPUs: this host's KVM can have 1 to %u",
