@@ -14,6 +14,8 @@
  * drives both, and the text of --help.
  */
 
+struct monitor_option;
+
 struct option_list {
 	char **item;
 	unsigned int count;
@@ -54,6 +56,9 @@ enum options_result {
 enum options_result options_parse(struct options *options, int argc, char *const *argv,
 				  struct error *err);
 void options_free(struct options *options);
+
+/* Number n of the table, for clients; false when there are no more. */
+bool options_describe(unsigned int n, struct monitor_option *option);
 
 /* The table as text, a line or more per option. */
 void options_print_help(FILE *out);

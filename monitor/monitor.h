@@ -16,6 +16,47 @@
  */
 struct monitor;
 
+#define CHARDEV_LABEL_SIZE      128     /* of one that a client gives, with the NUL */
+
+/* A character device as clients see it. */
+struct chardev_info {
+	char label[CHARDEV_LABEL_SIZE]; /* "serial0" */
+	const char *backend;            /* ChardevBackendKind of QMP: "socket" */
+	char filename[192];             /* as QEMU has it: "file", "pty:/dev/pts/3" */
+	bool frontend_open;             /* a device or a monitor uses it */
+	bool connected;                 /* socket: somebody is */
+	char path[108];                 /* socket: what it listens on; else empty */
+};
+
+/* What chardev-add is to make. */
+struct chardev_request {
+	const char *label;
+	const char *backend;
+	const char *path;               /* file, socket; else NULL */
+	bool append;                    /* file: it keeps what it has */
+};
+
+/*
+ * The character devices of the process, but for the monitors' own.  The event loop's thread.
+ */
+struct monitor_chardevs {
+	/* Number n; false when there are no more. */
+	bool (*get)(void *opaque, unsigned int n, struct chardev_info *info);
+	/* The label is new.  *info is what has been made. */
+	int (*add)(void *opaque, const struct chardev_request *request, struct chardev_info *info,
+		   struct error *err);
+	/* One that exists and that nobody uses. */
+	void (*remove)(void *opaque, const char *label);
+	void *opaque;
+};
+
+/* One option that the machine can be started with: CommandLineOptionInfo of QMP. */
+struct monitor_option {
+	const char *name;
+	const char *type;               /* CommandLineParameterType: "string" */
+	const char *help;
+};
+
 struct monitor_config {
 	struct event_base *base;
 	struct vm *vm;                          /* NULL in tests of the wire alone */
@@ -27,6 +68,9 @@ struct monitor_config {
 	 */
 	void (*quit)(void *opaque);
 	void *opaque;
+	const struct monitor_chardevs *chardevs;        /* NULL for none; kept */
+	/* Number n of the options that there are; false when there are no more.  NULL for none. */
+	bool (*option)(unsigned int n, struct monitor_option *option);
 };
 
 struct monitor *monitor_new(const struct monitor_config *config, struct error *err);
@@ -61,11 +105,21 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
  */
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
+/*
+ * Character device number n: the sockets that monitors listen on, "compat_monitor0" and so on, then
+ * config.chardevs.  False when there are no more.
+ */
+bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);
+/* The one of that label. */
+bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info);
+
 /* For command handlers. */
 struct vm *monitor_vm(const struct monitor *monitor);
 const char *monitor_name(const struct monitor *monitor);
 const char *monitor_uuid(const struct monitor *monitor);
 void monitor_quit(struct monitor *monitor);
+/* config.option(), where there is one. */
+bool monitor_option(const struct monitor *monitor, unsigned int n, struct monitor_option *option);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 

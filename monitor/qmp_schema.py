@@ -40,7 +40,7 @@ class Member:
         self.optional = name.startswith("*")
         self.name = name.removeprefix("*")
         where = f"{where}, member '{self.name}'"
-        check_name(self.name, r"[A-Za-z][A-Za-z0-9-]*", where)
+        check_name(self.name, r"[A-Za-z][A-Za-z0-9_-]*", where)
         check_keys(spec, where, {"type", "description"}, {"features"})
         self.description = text(spec["description"], where)
         self.features = spec.get("features", [])
@@ -262,12 +262,13 @@ def text(value, where):
 
 
 def check_arguments(type_, inside, where):
-    """What the argument check in C handles: types that do not recurse, and no variants."""
+    """What the argument check in C handles: types that do not recurse, and variants without tags."""
     if type_ in inside:
         raise SchemaError(f"{where}: type '{type_.name}' contains itself")
     if type_:
-        if type_.tag:
-            raise SchemaError(f"{where}: type '{type_.name}' has variants, which is for returns")
+        for variant in type_.variants.values():
+            if variant and variant.tag:
+                raise SchemaError(f"{where}: type '{variant.name}' is a variant and has variants")
         for child in type_.children():
             check_arguments(child, inside + [type_], where)
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "monitor/monitor.h"
+#include "monitor/qom.h"
 #include "vmm/msr.h"
 
 /* Commands that look at vCPUs.  None of them can make anything dirty: they have only readers. */
@@ -24,6 +25,24 @@ static int cpu_argument(struct qmp_call *call, int *index)
 	return 0;
 }
 
+/* Where a vCPU is: one socket has them all, each as a core, which is what CPUID tells the guest. */
+static void write_props(struct json_writer *w, unsigned int index)
+{
+	json_write_object(w, "props");
+	json_write_uint(w, "core-id", index);
+	json_write_int(w, "thread-id", 0);
+	json_write_int(w, "socket-id", 0);
+	json_write_object_end(w);
+}
+
+static void write_qom_path(struct json_writer *w, unsigned int index)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/machine/unattached/device[%u]", index);
+	json_write_string(w, "qom-path", path);
+}
+
 int qmp_query_cpus_fast(struct qmp_call *call)
 {
 	struct vm *vm = monitor_vm(call->monitor);
@@ -33,19 +52,29 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	vcpus_await(vm);
 	json_write_array(w, "return");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
-		json_write_object(w, "props");
-		json_write_uint(w, "core-id", i);
-		json_write_int(w, "thread-id", 0);
-		json_write_int(w, "socket-id", 0);
-		json_write_object_end(w);
-		json_write_string(w, "qom-path", path);
+		write_props(w, i);
+		write_qom_path(w, i);
 		json_write_uint(w, "cpu-index", i);
 		json_write_string(w, "target", "x86_64");
+		json_write_object_end(w);
+	}
+	json_write_array_end(w);
+	return 0;
+}
+
+int qmp_query_hotpluggable_cpus(struct qmp_call *call)
+{
+	struct json_writer *w = call->reply;
+
+	json_write_array(w, "return");
+	for (unsigned int i = monitor_vm(call->monitor)->nr_vcpus; i-- > 0;) {
+		json_write_object(w, NULL);
+		write_props(w, i);
+		json_write_int(w, "vcpus-count", 1);
+		write_qom_path(w, i);
+		json_write_string(w, "type", QOM_CPU_TYPE);
 		json_write_object_end(w);
 	}
 	json_write_array_end(w);

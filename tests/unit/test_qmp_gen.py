@@ -155,9 +155,13 @@ class CompilerTest(unittest.TestCase):
         self.command["name"] = "do it"
         self.assert_refused("command 'do it'", "does not match")
 
-    def test_variants_as_arguments(self):
-        self.command["arguments"]["how"]["type"] = "Result"
-        self.assert_refused("command 'do-it'", "'Result' has variants")
+    def test_variants_of_variants_as_arguments(self):
+        self.command["arguments"]["how"]["type"] = "Outer"
+        self.schema["types"].append({
+            "object": "Outer", "description": "One around another.", "tag": "which",
+            "members": {"which": {"type": "Way", "description": "The way."}},
+            "variants": {"fast": "Result"}})
+        self.assert_refused("command 'do-it'", "'Result' is a variant and has variants")
 
     def test_recursive_arguments(self):
         self.schema["types"].append({"object": "Loop", "description": "A loop.", "members": {

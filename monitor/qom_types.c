@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "monitor/qom.h"
+
+#include <string.h>
+
+#include "monitor/qom_internal.h"
+
+/*
+ * QEMU's types, as far as there are objects of them here, or could be, and what they are derived
+ * from.  Types of devices are in device_infos.  There is no tcg-accel, which would make libvirt ask
+ * what a machine without KVM is like.
+ */
+static const struct qom_type types[] = {
+	{ .name = "object", .abstract = true },
+	{ .name = "container", .parent = "object" },
+	{ .name = "machine", .parent = "object", .abstract = true },
+	{ .name = QOM_MACHINE_TYPE, .parent = "machine" },
+	{ .name = "accel", .parent = "object" },
+	{ .name = "kvm-accel", .parent = "accel" },
+	{ .name = "memory-backend", .parent = "object", .abstract = true },
+	{ .name = "memory-backend-ram", .parent = "memory-backend" },
+	{ .name = "bus", .parent = "object", .abstract = true },
+	{ .name = "ISA", .parent = "bus" },
+	{ .name = "System", .parent = "bus" },
+	{ .name = "chardev", .parent = "object", .abstract = true },
+	{ .name = "chardev-fd", .parent = "chardev", .abstract = true },
+	{ .name = "chardev-file", .parent = "chardev-fd" },
+	{ .name = "chardev-null", .parent = "chardev" },
+	{ .name = "chardev-pty", .parent = "chardev" },
+	{ .name = "chardev-socket", .parent = "chardev" },
+	{ .name = "chardev-stdio", .parent = "chardev-fd" },
+	{ .name = "device", .parent = "object", .abstract = true },
+	{ .name = "isa-device", .parent = "device", .abstract = true },
+	{ .name = "sys-bus-device", .parent = "device", .abstract = true },
+	{ .name = "pic-common", .parent = "isa-device", .abstract = true },
+	{ .name = "pit-common", .parent = "isa-device", .abstract = true },
+	{ .name = "ioapic-common", .parent = "sys-bus-device", .abstract = true },
+	{ .name = "apic-common", .parent = "device", .abstract = true },
+	{ .name = "kvm-apic", .parent = "apic-common" },
+	{ .name = "cpu", .parent = "device", .abstract = true },
+	{ .name = "x86_64-cpu", .parent = "cpu", .abstract = true },
+	{ .name = "max-x86_64-cpu", .parent = "x86_64-cpu", .abstract = true },
+	{ .name = QOM_CPU_TYPE, .parent = "max-x86_64-cpu" },
+};
+#define NR_TYPES        (sizeof(types) / sizeof(types[0]))
+
+/* Whether an earlier device is of the same type. */
+static bool is_second(const struct device_info *device)
+{
+	for (const struct device_info *first = device_infos; first != device; first++)
+		if (strcmp(first->type, device->type) == 0)
+			return true;
+	return false;
+}
+
+bool qom_type_at(unsigned int n, struct qom_type *type)
+{
+	if (n < NR_TYPES) {
+		*type = types[n];
+		type->properties = qom_properties_of(type->name);
+		return true;
+	}
+	n -= NR_TYPES;
+	for (const struct device_info *device = device_infos; device->type; device++) {
+		if (is_second(device) || n-- > 0)
+			continue;
+		*type = (struct qom_type){
+			.name = device->type,
+			.parent = device->parent,
+			.properties = qom_properties_of(device->type),
+			.constants = device->property,
+		};
+		return true;
+	}
+	return false;
+}
+
+bool qom_find_type(const char *name, struct qom_type *type)
+{
+	for (unsigned int n = 0; qom_type_at(n, type); n++)
+		if (strcmp(type->name, name) == 0)
+			return true;
+	return false;
+}
+
+bool qom_is_a(const char *name, const char *ancestor)
+{
+	struct qom_type type;
+
+	while (name && strcmp(name, ancestor) != 0)
+		name = qom_find_type(name, &type) ? type.parent : NULL;
+	return name != NULL;
+}
+
+/* Number *n of what the type has of its own; else *n less their number. */
+static bool own_property(const struct qom_type *type, unsigned int *n,
+			 struct qom_property *property)
+{
+	for (const struct qom_property *p = type->properties; p && p->name; p++) {
+		if ((*n)-- == 0) {
+			*property = *p;
+			return true;
+		}
+	}
+	for (const struct device_property *p = type->constants; p && p->name; p++) {
+		if ((*n)-- == 0) {
+			*property = (struct qom_property){
+				.name = p->name, .type = p->type, .constant = p->value,
+				.fixed = true,
+			};
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The same with those of its ancestors, which come first. */
+static bool any_property(const char *name, unsigned int *n, struct qom_property *property)
+{
+	struct qom_type type;
+
+	return name && qom_find_type(name, &type) &&
+	       (any_property(type.parent, n, property) || own_property(&type, n, property));
+}
+
+bool qom_type_property(const char *type, unsigned int n, struct qom_property *property)
+{
+	return any_property(type, &n, property);
+}
