@@ -23,6 +23,8 @@ LOOKS = [
     ("x", lambda q, m: q.hmp(f"x /8xg {BASE:#x}")),
     ("xp", lambda q, m: q.hmp(f"xp /8xg {BASE:#x}")),
     ("query-cpus-fast", lambda q, m: q.command("query-cpus-fast")),
+    ("qom-get", lambda q, m: q.command("qom-get", path="/machine/unattached/device[0]",
+                                       property="vendor")),
     ("query-vcpu-state", lambda q, m: q.command("query-vcpu-state")),
     ("query-vcpu-state with msrs", lambda q, m: q.command("query-vcpu-state", msrs=True)),
     ("query-vcpu-state of the last vCPU",

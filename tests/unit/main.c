@@ -74,6 +74,8 @@ int main(void)
 	srunner_add_suite(runner, vm_many_suite());
 	srunner_add_suite(runner, migration_suite());
 	srunner_add_suite(runner, migration_in_suite());
+	srunner_add_suite(runner, qom_suite());
+	srunner_add_suite(runner, chardevs_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

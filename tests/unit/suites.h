@@ -65,5 +65,7 @@ Suite *machine_state_suite(void);
 Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
+Suite *qom_suite(void);
+Suite *chardevs_suite(void);
 
 #endif
