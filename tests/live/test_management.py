@@ -2,12 +2,15 @@
 """The conversations of a management stack (stack.py), from the probe to the end of a domain."""
 
 import os
+import shutil
 import signal
+import subprocess
 
 import stack
 import vmond
 
 MIGRATABLE = {"max-bandwidth": 9223372036853727232}
+QEMU = shutil.which("qemu-system-x86_64")
 RESET = {"guest": False, "reason": "host-qmp-system-reset"}
 
 
@@ -209,6 +212,78 @@ class Domain(vmond.LiveTest):
             client.must("cont")
             client.event("RESUME")
             self.assertGreater(int(m.serial.wait(r"^step (\d+) ")[1]), last)
+
+
+class Shapes(vmond.LiveTest):
+    """What has the name of something of QEMU's has its shape: held against QEMU's own schema."""
+
+    # It is about disks there.
+    OTHERS = {"snapshot-save"}
+    # What is asked with arguments; with a "query-" in front and without any, all are asked.
+    ASKED = [("qom-list", {"path": path}) for path in
+             ("/", "/machine", stack.FIRST_CPU, "/chardevs", "/objects/ram")]
+    ASKED += [("qom-list-types", {"abstract": True}),
+              ("qom-list-properties", {"typename": "isa-serial"}),
+              ("device-list-properties", {"typename": "isa-serial"}),
+              ("chardev-add", {"id": "p", "backend": {"type": "pty", "data": {}}}),
+              ("human-monitor-command", {"command-line": "info status"}),
+              ("stop", {}), ("query-status", {}), ("cont", {})]
+
+    def qemu_schema(self):
+        if not QEMU:
+            self.skipTest("there is no QEMU here")
+        directory = self.temporary_directory()
+        path = os.path.join(directory, "monitor")
+        with open(os.path.join(directory, "stderr"), "wb") as stderr:
+            process = subprocess.Popen(
+                [QEMU, "-M", "none", "-S", "-nodefaults", "-display", "none", "-no-user-config",
+                 "-qmp", f"unix:{path},server=on,wait=off"], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=stderr)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+
+        def attempt():
+            try:
+                return vmond.Qmp(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                self.assertIsNone(process.poll())
+                return None
+        client = vmond.wait_until(attempt, "QEMU's monitor")
+        self.addCleanup(client.close)
+        return client.session.schema
+
+    @staticmethod
+    def members(schema, name):
+        """Of what a command takes or an event has: whether each is optional, by name."""
+        return {m["name"]: "default" in m for m in
+                schema.lookup(schema.lookup(name)["arg-type"])["members"]}
+
+    def assert_within(self, ours, theirs, name):
+        """Nothing that they do not have, and everything that they can not do without."""
+        ours, theirs = self.members(ours, name), self.members(theirs, name)
+        self.assertLessEqual(ours.items(), theirs.items(), name)
+        self.assertEqual([m for m in theirs if not theirs[m] and m not in ours], [], name)
+
+    def test_against_qemu(self):
+        theirs = self.qemu_schema()
+        with vmond.Machine("long.elf", cpus=2) as m:
+            q = m.qmp
+            ours = q.session.schema
+            both = {name for name in ours.entries.keys() & theirs.entries.keys()
+                    if ours.entries[name]["meta-type"] in ("command", "event")} - self.OTHERS
+            self.assertGreater(len(both), 50)
+            for name in sorted(both):
+                with self.subTest(name):
+                    self.assert_within(ours, theirs, name)
+            asked = [(n, {}) for n in sorted(both) if n.startswith("query-")] + self.ASKED
+            for name, arguments in asked:
+                with self.subTest(name, arguments=arguments):
+                    try:
+                        answer = q.command(name, **arguments)
+                    except vmond.QmpError as e:
+                        self.assertEqual(e.error_class, "DeviceNotActive")
+                    else:
+                        theirs.check_return(name, answer)
 
 
 class Framing(vmond.LiveTest):
