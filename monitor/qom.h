@@ -96,8 +96,10 @@ bool qom_type_property(const char *type, unsigned int n, struct qom_property *pr
 /* Number n of an object's children; false when there are no more. */
 bool qom_child(struct monitor *monitor, const struct qom_object *parent, unsigned int n,
 	       struct qom_object *child);
-/* What is at one of the places that there is one of. */
+/* What is at one of the places that there is one of, and one kind of thing. */
 void qom_at(enum qom_place place, struct qom_object *object);
+/* Memory, which is a file's in a clone. */
+void qom_ram_at(const struct vm *vm, struct qom_object *object);
 /* The object's own property of a name, children not among them. */
 bool qom_find_property(const struct qom_object *object, const char *name,
 		       struct qom_property *property);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "monitor/qom_internal.h"
 #include "vmm/cpuid.h"
@@ -108,9 +110,8 @@ static int get_smp(const struct qom_question *q, struct error *err)
 static bool ram_of_machine(struct monitor *monitor, const struct qom_object *object,
 			   struct qom_object *target)
 {
-	(void)monitor;
 	(void)object;
-	qom_at(QOM_RAM, target);
+	qom_ram_at(monitor_vm(monitor), target);
 	return true;
 }
 
@@ -134,6 +135,21 @@ static int get_ram(const struct qom_question *q, struct error *err)
 				is_named(q, "dump") ? ram.dump :
 				is_named(q, "prealloc") ? ram.prealloc :
 				is_named(q, "share") ? ram.share : ram.reserve);
+	return 0;
+}
+
+/* Where the file is now, if it is anywhere. */
+static int get_mem_path(const struct qom_question *q, struct error *err)
+{
+	const struct memory *memory = &monitor_vm(q->monitor)->memory;
+	char link[40], path[PATH_MAX];
+	ssize_t len = -1;
+
+	(void)err;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", memory->file);
+	if (memory->from_file)
+		len = readlink(link, path, sizeof(path));
+	json_write_string_len(q->w, q->name, path, len < 0 ? 0 : (size_t)len);
 	return 0;
 }
 
@@ -304,6 +320,11 @@ static const struct qom_property of_memory_backend[] = {
 	{ .name = NULL },
 };
 
+static const struct qom_property of_memory_file[] = {
+	{ "mem-path", "string", "The file", .get = get_mem_path },
+	{ .name = NULL },
+};
+
 static const struct qom_property of_cpu[] = {
 	{ "apic-id", "uint32", .get = get_index, .fixed = true },
 	{ "socket-id", "int32", .get = get_zero, .fixed = true },
@@ -348,6 +369,7 @@ const struct qom_property *qom_properties_of(const char *type)
 		{ "device", of_device },
 		{ "machine", of_machine },
 		{ "memory-backend", of_memory_backend },
+		{ "memory-backend-file", of_memory_file },
 		{ "x86_64-cpu", of_cpu },
 		{ "apic-common", of_apic },
 		{ "isa-serial", of_serial },

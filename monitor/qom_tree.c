@@ -26,11 +26,17 @@ void qom_at(enum qom_place place, struct qom_object *object)
 		[QOM_CHARDEVS] = { "chardevs", "container" },
 		[QOM_ISA_BUS] = { "isa.0", "ISA" },
 		[QOM_SYSTEM_BUS] = { "sysbus", "System" },
-		[QOM_RAM] = { QOM_RAM_ID, "memory-backend-ram" },
 	};
 
 	set(object, place, 0, fixed[place].type);
 	snprintf(object->name, sizeof(object->name), "%s", fixed[place].name);
+}
+
+void qom_ram_at(const struct vm *vm, struct qom_object *object)
+{
+	set(object, QOM_RAM, 0,
+	    vm->memory.from_file ? "memory-backend-file" : "memory-backend-ram");
+	snprintf(object->name, sizeof(object->name), QOM_RAM_ID);
 }
 
 /* One of some places, of each of which there is one. */
@@ -108,7 +114,6 @@ bool qom_child(struct monitor *monitor, const struct qom_object *parent, unsigne
 	static const enum qom_place machine[] = {
 		QOM_UNATTACHED, QOM_PERIPHERAL, QOM_PERIPHERAL_ANON,
 	};
-	static const enum qom_place objects[] = { QOM_RAM };
 
 	switch (parent->place) {
 	case QOM_ROOT:
@@ -116,7 +121,10 @@ bool qom_child(struct monitor *monitor, const struct qom_object *parent, unsigne
 	case QOM_MACHINE:
 		return nth_place(machine, 3, n, child);
 	case QOM_OBJECTS:
-		return nth_place(objects, 1, n, child);
+		if (n > 0)
+			return false;
+		qom_ram_at(monitor_vm(monitor), child);
+		return true;
 	case QOM_UNATTACHED:
 		return unattached_child(monitor_vm(monitor), n, child);
 	case QOM_CHARDEVS:

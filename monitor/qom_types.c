@@ -8,16 +8,19 @@
 /*
  * QEMU's types, as far as there are objects of them here, or could be, and what they are derived
  * from.  Types of devices are in device_infos.  There is no tcg-accel, which would make libvirt ask
- * what a machine without KVM is like.
+ * what a machine without KVM is like.  There are memory-backend-file and none-machine, the latter
+ * without a use: libvirt 9.0 asks after the properties of both, and crashes if it gets none.
  */
 static const struct qom_type types[] = {
 	{ .name = "object", .abstract = true },
 	{ .name = "container", .parent = "object" },
 	{ .name = "machine", .parent = "object", .abstract = true },
 	{ .name = QOM_MACHINE_TYPE, .parent = "machine" },
+	{ .name = "none-machine", .parent = "machine" },
 	{ .name = "accel", .parent = "object" },
 	{ .name = "kvm-accel", .parent = "accel" },
 	{ .name = "memory-backend", .parent = "object", .abstract = true },
+	{ .name = "memory-backend-file", .parent = "memory-backend" },
 	{ .name = "memory-backend-ram", .parent = "memory-backend" },
 	{ .name = "bus", .parent = "object", .abstract = true },
 	{ .name = "ISA", .parent = "bus" },

@@ -31,10 +31,11 @@ PROBE = [
     ("query-kvm", {}, MUST),
     ("qom-list-types", {}, MUST),
     *[("device-list-properties", {"typename": name}, DEVICE) for name in DEVICES],
-    ("qom-list-properties", {"typename": "memory-backend-file"}, DEVICE),
+    # Without an answer to these two the stack itself would crash.
+    ("qom-list-properties", {"typename": "memory-backend-file"}, MUST),
     ("query-machines", {}, MUST),
-    ("qom-list-properties", {"typename": "none-machine"}, DEVICE),
-    # An error here would end the stack itself.
+    ("qom-list-properties", {"typename": "none-machine"}, MUST),
+    # So would an error to this one make it.
     ("query-cpu-definitions", {}, IF_THERE),
     ("query-tpm-models", {}, MUST),
     ("query-tpm-types", {}, MUST),
@@ -82,6 +83,7 @@ RECONNECT = [
     ("query-status", {}, MUST),
     ("query-hotpluggable-cpus", {}, IF_THERE),
     ("query-cpus-fast", {}, MUST),
+    ("qom-get", {"path": FIRST_CPU, "property": "migratable"}, MAY_FAIL),
     ("query-iothreads", {}, IF_THERE),
     ("query-block", {}, MUST),
     ("query-chardev", {}, MUST),

@@ -60,6 +60,9 @@ class Probe(vmond.LiveTest):
         for name in types & {"vmgenid", "isa-serial", "pvpanic"}:
             self.assertNotEqual(client.must("device-list-properties", {"typename": name}), [])
 
+        for properties in answers["qom-list-properties"]:
+            self.assertNotEqual(properties, [])
+
         machine, = answers["query-machines"][0]
         self.assertEqual(machine["name"], "vmond-0.1")
         self.assertTrue(machine["is-default"])
@@ -191,7 +194,7 @@ class Domain(vmond.LiveTest):
         client.must("migrate", {"detach": True, "resume": False, "uri": "fd:migrate"})
         client.event("MIGRATION", {"status": "completed"})
         self.assertEqual(client.must("query-migrate")["status"], "completed")
-        client.must("migrate-set-parameters", {"max-bandwidth": 0})
+        client.must("migrate-set-parameters", MIGRATABLE)
         self.assertEqual(client.must("query-status")["status"], "postmigrate")
         m.process.send_signal(signal.SIGTERM)
         client.event("SHUTDOWN", {"guest": False})
@@ -212,6 +215,29 @@ class Domain(vmond.LiveTest):
             client.must("cont")
             client.event("RESUME")
             self.assertGreater(int(m.serial.wait(r"^step (\d+) ")[1]), last)
+
+
+class Memory(vmond.LiveTest):
+    """What the guest's memory is made of."""
+
+    def memory(self, qmp):
+        return [qmp.command("qom-get", path="/objects/ram", property="type"),
+                qmp.command("qom-get", path="/machine", property="memory-backend"),
+                qmp.command("query-memdev")[0]["size"]]
+
+    def test_of_a_clone(self):
+        path = os.path.join(self.temporary_directory(), "base")
+        with vmond.Machine("long.elf") as m:
+            self.assertEqual(self.memory(m.qmp), ["memory-backend-ram", "/objects/ram", 64 << 20])
+            self.assert_refused(m.qmp, "'memory-backend-ram.mem-path' not found", "qom-get",
+                                path="/objects/ram", property="mem-path")
+            m.qmp.command("snapshot-save", filename=path)
+            vmond.wait_until(lambda: m.qmp.command("query-migrate")["status"] == "completed",
+                             "the snapshot")
+        with vmond.Machine(None, "--clone", path) as m:
+            self.assertEqual(self.memory(m.qmp), ["memory-backend-file", "/objects/ram", 64 << 20])
+            self.assertEqual(m.qmp.command("qom-get", path="/objects/ram", property="mem-path"),
+                             path)
 
 
 class Shapes(vmond.LiveTest):

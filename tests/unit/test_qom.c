@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "monitor/hmp.h"
 #include "monitor/monitor_internal.h"
@@ -422,6 +423,29 @@ START_TEST(test_cpu_identity)
 }
 END_TEST
 
+/* In a clone it is a file's. */
+START_TEST(test_memory_of_a_file)
+{
+	char name[] = "/tmp/vmond-qom-XXXXXX", expected[64];
+	struct memory *memory = &machine.vm->memory;
+
+	memory->file = mkstemp(name);
+	ck_assert_int_ge(memory->file, 0);
+	memory->from_file = true;
+	snprintf(expected, sizeof(expected), "\"%s\"", name);
+	ck_assert_str_eq(ask("qom-get", "'path': 'ram', 'property': 'type'"),
+			 "\"memory-backend-file\"");
+	ck_assert_str_eq(ask("qom-get", "'path': 'ram', 'property': 'mem-path'"), expected);
+	unlink(name);
+	close(memory->file);
+	/* Whatever has become of it. */
+	ck_assert_str_eq(ask("qom-get", "'path': 'ram', 'property': 'mem-path'"), "\"\"");
+	memory->from_file = false;
+	ck_assert_str_eq(ask("qom-get", "'path': 'ram', 'property': 'mem-path'"),
+			 WRONG("Property 'memory-backend-ram.mem-path' not found"));
+}
+END_TEST
+
 START_TEST(test_kernel_refuses)
 {
 	uint64_t entries;
@@ -577,6 +601,7 @@ Suite *qom_suite(void)
 	tcase_add_test(tc, test_no_pit);
 	tcase_add_test(tc, test_generation_id);
 	tcase_add_test(tc, test_cpu_identity);
+	tcase_add_test(tc, test_memory_of_a_file);
 	tcase_add_test(tc, test_kernel_refuses);
 	tcase_add_loop_test(tc, test_lines, 0, COUNT(lines));
 	tcase_add_test(tc, test_long_lines);
