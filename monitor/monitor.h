@@ -25,7 +25,8 @@ struct chardev_info {
 	char filename[192];             /* as QEMU has it: "file", "pty:/dev/pts/3" */
 	bool frontend_open;             /* a device or a monitor uses it */
 	bool connected;                 /* socket: somebody is */
-	char path[108];                 /* socket: what it listens on; else empty */
+	char path[109];                 /* Unix socket: what it listens on; else empty */
+	char host[64], port[8];         /* TCP socket: the same */
 };
 
 /* What chardev-add is to make. */

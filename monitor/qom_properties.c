@@ -278,8 +278,14 @@ static int get_socket(const struct qom_question *q, struct error *err)
 		return 0;
 	}
 	json_write_object(q->w, q->name);
-	json_write_string(q->w, "path", info.path);
-	json_write_string(q->w, "type", "unix");
+	if (*info.path) {
+		json_write_string(q->w, "path", info.path);
+		json_write_string(q->w, "type", "unix");
+	} else {
+		json_write_string(q->w, "port", info.port);
+		json_write_string(q->w, "host", info.host);
+		json_write_string(q->w, "type", "inet");
+	}
 	json_write_object_end(q->w);
 	return 0;
 }

@@ -119,8 +119,8 @@ class Schema:
 class Session:
     """The messages of one connection, as they go and come.
 
-    Until the schema is known they wait.  A reply belongs to the request that has its id; one without
-    an id to the oldest such request, as long as all that was sent could be read.
+    Until the schema is known they wait.  A reply belongs to the request that has its id; one
+    without an id to the oldest such request, as long as all that was sent could be read.
     """
 
     def __init__(self):
@@ -205,5 +205,6 @@ def check_timestamp(timestamp):
 def check_error(message):
     error = message["error"]
     if (set(message) - {"id"} != {"error"} or error.keys() != {"class", "desc"} or
-            error["class"] not in CLASSES or not isinstance(error["desc"], str) or not error["desc"]):
+            error["class"] not in CLASSES or not isinstance(error["desc"], str) or
+            not error["desc"]):
         raise Violation(f"no error reply: {message}")

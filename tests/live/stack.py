@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A management stack at the other end of a monitor: how it frames, what it asks, what it tolerates.
 
-The conversations below are those of libvirt 9.0 with QEMU, command for command.  Each line of one is
-(command, arguments, rule); the rule says what the stack takes for an answer.
+The conversations below are those of libvirt 9.0 with QEMU, command for command.  Each line of one
+is (command, arguments, rule); the rule says what the stack takes for an answer.
 """
 
 import json

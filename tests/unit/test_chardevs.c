@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static struct wire wire;
 static struct peer peer;
 static struct chardev *serial;
 static struct chardevs chardevs;
-static char directory[] = "/tmp/vmond-chardevs-XXXXXX";
+static char directory[40];
 static char path[64], text[1024];
 
 static size_t receive(void *opaque, const uint8_t *bytes, size_t len)
@@ -47,6 +48,7 @@ static void setup(void)
 	};
 	struct error err;
 
+	strcpy(directory, "/tmp/vmond-chardevs-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	snprintf(path, sizeof(path), "%s/port", directory);
 	wire_open(&wire);
@@ -278,6 +280,37 @@ START_TEST(test_monitors)
 }
 END_TEST
 
+/* One that listens on TCP, however it has come to that. */
+START_TEST(test_tcp_monitor)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), local;
+	socklen_t len = sizeof(address);
+	struct listener *listener;
+	char unix_path[80], name[64];
+	struct error err;
+
+	snprintf(unix_path, sizeof(unix_path), "unix:%s", path);
+	ck_assert_int_eq(monitor_listen(wire.monitor, unix_path, &err), 0);
+	ck_assert_int_eq(bind(tcp, (struct sockaddr *)&address, len), 0);
+	ck_assert_int_eq(listen(tcp, 1), 0);
+	ck_assert_int_eq(getsockname(tcp, (struct sockaddr *)&address, &len), 0);
+	listener = TAILQ_FIRST(&wire.monitor->listeners);
+	local = listener->socket.fd;
+	listener->socket.fd = tcp;
+
+	snprintf(name, sizeof(name), "tcp:127.0.0.1:%u", ntohs(address.sin_port));
+	snprintf(text, sizeof(text), RETURN("[{\"frontend-open\": true, \"filename\": "
+		"\"disconnected:%s,server=on\", \"label\": \"compat_monitor0\"}, " SERIAL "]"), name);
+	expect("query-chardev", "", text);
+	snprintf(text, sizeof(text), RETURN("{\"port\": \"%u\", \"host\": \"127.0.0.1\", "
+		"\"type\": \"inet\"}"), ntohs(address.sin_port));
+	expect("qom-get", "'path': '/chardevs/compat_monitor0', 'property': 'addr'", text);
+	listener->socket.fd = local;
+	close(tcp);
+}
+END_TEST
+
 START_TEST(test_nobody_has_any)
 {
 	wire.monitor->config.chardevs = NULL;
@@ -393,6 +426,7 @@ Suite *chardevs_suite(void)
 	tcase_add_test(tc, test_socket);
 	tcase_add_test(tc, test_pty);
 	tcase_add_test(tc, test_monitors);
+	tcase_add_test(tc, test_tcp_monitor);
 	tcase_add_test(tc, test_nobody_has_any);
 	tcase_add_loop_test(tc, test_lines, 0, COUNT(lines));
 	tcase_add_test(tc, test_line_for_a_pty);
