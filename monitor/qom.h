@@ -90,6 +90,8 @@ bool qom_is_a(const char *type, const char *ancestor);
  * there are no more.  Constants are those of the first device of the type.
  */
 bool qom_type_property(const char *type, unsigned int n, struct qom_property *property);
+/* The link of a name of `len` characters that objects of a type have; NULL for none. */
+qom_target_fn *qom_type_link(const char *type, const char *name, size_t len);
 
 /* ---- objects (qom_tree.c) ---- */
 

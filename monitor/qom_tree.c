@@ -205,16 +205,13 @@ bool qom_find_property(const struct qom_object *object, const char *name,
 static bool step(struct monitor *monitor, const struct qom_object *from, const char *name,
 		 size_t len, struct qom_object *to)
 {
-	struct qom_property property;
+	qom_target_fn *target;
 
 	for (unsigned int n = 0; qom_child(monitor, from, n, to); n++)
 		if (strncmp(to->name, name, len) == 0 && !to->name[len])
 			return true;
-	for (unsigned int n = 0; qom_type_property(from->type, n, &property); n++)
-		if (property.target && strncmp(property.name, name, len) == 0 &&
-		    !property.name[len])
-			return property.target(monitor, from, to);
-	return false;
+	target = qom_type_link(from->type, name, len);
+	return target && target(monitor, from, to);
 }
 
 /* Goes down from an object; steps of no length count for nothing. */

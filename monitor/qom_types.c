@@ -47,32 +47,41 @@ static const struct qom_type types[] = {
 };
 #define NR_TYPES        (sizeof(types) / sizeof(types[0]))
 
-/* Whether an earlier device is of the same type. */
-static bool is_second(const struct device_info *device)
+static void fixed_type(unsigned int n, struct qom_type *type)
 {
-	for (const struct device_info *first = device_infos; first != device; first++)
-		if (strcmp(first->type, device->type) == 0)
-			return true;
-	return false;
+	*type = types[n];
+	type->properties = qom_properties_of(type->name);
+}
+
+static void device_type(const struct device_info *device, struct qom_type *type)
+{
+	*type = (struct qom_type){
+		.name = device->type,
+		.parent = device->parent,
+		.properties = qom_properties_of(device->type),
+		.constants = device->property,
+	};
+}
+
+static const struct device_info *first_device(const char *type)
+{
+	for (const struct device_info *device = device_infos; device->type; device++)
+		if (strcmp(device->type, type) == 0)
+			return device;
+	return NULL;
 }
 
 bool qom_type_at(unsigned int n, struct qom_type *type)
 {
 	if (n < NR_TYPES) {
-		*type = types[n];
-		type->properties = qom_properties_of(type->name);
+		fixed_type(n, type);
 		return true;
 	}
 	n -= NR_TYPES;
 	for (const struct device_info *device = device_infos; device->type; device++) {
-		if (is_second(device) || n-- > 0)
+		if (first_device(device->type) != device || n-- > 0)
 			continue;
-		*type = (struct qom_type){
-			.name = device->type,
-			.parent = device->parent,
-			.properties = qom_properties_of(device->type),
-			.constants = device->property,
-		};
+		device_type(device, type);
 		return true;
 	}
 	return false;
@@ -80,10 +89,18 @@ bool qom_type_at(unsigned int n, struct qom_type *type)
 
 bool qom_find_type(const char *name, struct qom_type *type)
 {
-	for (unsigned int n = 0; qom_type_at(n, type); n++)
-		if (strcmp(type->name, name) == 0)
+	const struct device_info *device;
+
+	for (unsigned int n = 0; n < NR_TYPES; n++) {
+		if (strcmp(types[n].name, name) == 0) {
+			fixed_type(n, type);
 			return true;
-	return false;
+		}
+	}
+	device = first_device(name);
+	if (device)
+		device_type(device, type);
+	return device != NULL;
 }
 
 bool qom_is_a(const char *name, const char *ancestor)
@@ -129,4 +146,15 @@ static bool any_property(const char *name, unsigned int *n, struct qom_property 
 bool qom_type_property(const char *type, unsigned int n, struct qom_property *property)
 {
 	return any_property(type, &n, property);
+}
+
+qom_target_fn *qom_type_link(const char *name, const char *link, size_t len)
+{
+	struct qom_type type;
+
+	for (; name && qom_find_type(name, &type); name = type.parent)
+		for (const struct qom_property *p = type.properties; p && p->name; p++)
+			if (p->target && strncmp(p->name, link, len) == 0 && !p->name[len])
+				return p->target;
+	return NULL;
 }
