@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Each takes descriptors. */
+#define ADDED_MAX       64
+
 struct added_chardev {
 	TAILQ_ENTRY(added_chardev) link;
 	char label[CHARDEV_LABEL_SIZE];
@@ -82,8 +85,12 @@ static int add(void *opaque, const struct chardev_request *request, struct chard
 	       struct error *err)
 {
 	struct chardevs *chardevs = opaque;
-	struct added_chardev *c = calloc(1, sizeof(*c));
+	struct added_chardev *c;
 
+	if (chardevs->nr_added == ADDED_MAX)
+		return error_set(err, EMFILE, "Failed to add chardev '%s': there are %d already; "
+				 "remove one", request->label, ADDED_MAX);
+	c = calloc(1, sizeof(*c));
 	if (!c || !(c->address = make_address(request))) {
 		free(c);
 		return error_set(err, ENOMEM, "out of memory for chardev '%s'", request->label);
@@ -95,6 +102,7 @@ static int add(void *opaque, const struct chardev_request *request, struct chard
 		return -1;
 	}
 	TAILQ_INSERT_TAIL(&chardevs->added, c, link);
+	chardevs->nr_added++;
 	describe(c, info);
 	return 0;
 }
@@ -129,6 +137,7 @@ static void remove_label(void *opaque, const char *label)
 	if (!c)
 		return;
 	TAILQ_REMOVE(&chardevs->added, c, link);
+	chardevs->nr_added--;
 	free_added(c);
 }
 

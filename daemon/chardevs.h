@@ -20,6 +20,7 @@ struct chardevs {
 	struct event_base *base;
 	const struct chardev *serial;           /* not ours */
 	TAILQ_HEAD(, added_chardev) added;
+	unsigned int nr_added;
 };
 
 /* `serial` outlives it. */

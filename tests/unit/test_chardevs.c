@@ -163,6 +163,21 @@ START_TEST(test_long_label)
 }
 END_TEST
 
+START_TEST(test_too_many)
+{
+	char arguments[128];
+
+	for (unsigned int i = 0; i < 64; i++) {
+		snprintf(arguments, sizeof(arguments), ADD("c%u", "null", ""), i);
+		expect("chardev-add", arguments, OK);
+	}
+	expect("chardev-add", ADD("c64", "null", ""), ERROR("Failed to add chardev 'c64': there "
+		"are 64 already; remove one"));
+	expect("chardev-remove", "'id': 'c7'", OK);
+	expect("chardev-add", ADD("c64", "null", ""), OK);
+}
+END_TEST
+
 static void write_file(const char *content)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -422,6 +437,7 @@ Suite *chardevs_suite(void)
 	tcase_add_test(tc, test_add_and_remove);
 	tcase_add_loop_test(tc, test_refused, 0, COUNT(refused));
 	tcase_add_test(tc, test_long_label);
+	tcase_add_test(tc, test_too_many);
 	tcase_add_test(tc, test_file);
 	tcase_add_test(tc, test_socket);
 	tcase_add_test(tc, test_pty);
