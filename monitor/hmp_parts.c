@@ -16,11 +16,15 @@ void hmp_info_hotpluggable_cpus(struct hmp *hmp, const struct hmp_args *args)
 {
 	(void)args;
 	text_printf(hmp->out, "Hotpluggable CPUs:\n");
-	for (unsigned int i = hmp->vm->nr_vcpus; i-- > 0;)
+	for (unsigned int i = hmp->vm->nr_vcpus; i-- > 0;) {
+		const struct qom_cpu_place place = qom_cpu_place(hmp->vm, i);
+
 		text_printf(hmp->out, "  type: \"" QOM_CPU_TYPE "\"\n  vcpus_count: \"1\"\n"
 			    "  qom_path: \"/machine/unattached/device[%u]\"\n"
-			    "  CPUInstance Properties:\n    socket-id: \"0\"\n    core-id: \"%u\"\n"
-			    "    thread-id: \"0\"\n", i, i);
+			    "  CPUInstance Properties:\n    socket-id: \"%u\"\n"
+			    "    core-id: \"%u\"\n    thread-id: \"%u\"\n", i, place.socket,
+			    place.core, place.thread);
+	}
 }
 
 void hmp_info_memory_size_summary(struct hmp *hmp, const struct hmp_args *args)

@@ -25,13 +25,14 @@ static int cpu_argument(struct qmp_call *call, int *index)
 	return 0;
 }
 
-/* Where a vCPU is: one socket has them all, each as a core, which is what CPUID tells the guest. */
-static void write_props(struct json_writer *w, unsigned int index)
+static void write_props(struct json_writer *w, const struct vm *vm, unsigned int index)
 {
+	const struct qom_cpu_place place = qom_cpu_place(vm, index);
+
 	json_write_object(w, "props");
-	json_write_uint(w, "core-id", index);
-	json_write_int(w, "thread-id", 0);
-	json_write_int(w, "socket-id", 0);
+	json_write_uint(w, "core-id", place.core);
+	json_write_uint(w, "thread-id", place.thread);
+	json_write_uint(w, "socket-id", place.socket);
 	json_write_object_end(w);
 }
 
@@ -54,7 +55,7 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
-		write_props(w, i);
+		write_props(w, vm, i);
 		write_qom_path(w, i);
 		json_write_uint(w, "cpu-index", i);
 		json_write_string(w, "target", "x86_64");
@@ -66,12 +67,13 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 
 int qmp_query_hotpluggable_cpus(struct qmp_call *call)
 {
+	const struct vm *vm = monitor_vm(call->monitor);
 	struct json_writer *w = call->reply;
 
 	json_write_array(w, "return");
-	for (unsigned int i = monitor_vm(call->monitor)->nr_vcpus; i-- > 0;) {
+	for (unsigned int i = vm->nr_vcpus; i-- > 0;) {
 		json_write_object(w, NULL);
-		write_props(w, i);
+		write_props(w, vm, i);
 		json_write_int(w, "vcpus-count", 1);
 		write_qom_path(w, i);
 		json_write_string(w, "type", QOM_CPU_TYPE);

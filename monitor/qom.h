@@ -129,6 +129,13 @@ int qom_set(struct monitor *monitor, const struct qom_object *object, const char
 /* The machine's generation id, in the notation of UUIDs; 37 bytes with the NUL. */
 void qom_write_generation_id(const struct vm *vm, char text[37]);
 
+/* Where a vCPU is in the machine. */
+struct qom_cpu_place {
+	unsigned int socket, core, thread;
+	uint32_t apic_id;
+};
+struct qom_cpu_place qom_cpu_place(const struct vm *vm, unsigned int index);
+
 /* What the guest's memory is, as query-memdev has it. */
 struct qom_ram {
 	uint64_t size;

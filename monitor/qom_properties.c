@@ -36,21 +36,6 @@ static int get_false(const struct qom_question *q, struct error *err)
 	return 0;
 }
 
-static int get_zero(const struct qom_question *q, struct error *err)
-{
-	(void)err;
-	json_write_uint(q->w, q->name, 0);
-	return 0;
-}
-
-/* Of a vCPU and of its LAPIC: the core and the APIC id are the index. */
-static int get_index(const struct qom_question *q, struct error *err)
-{
-	(void)err;
-	json_write_uint(q->w, q->name, q->object->index);
-	return 0;
-}
-
 /* ---- the machine ---- */
 
 static int get_boot(const struct qom_question *q, struct error *err)
@@ -89,7 +74,7 @@ static int get_memory(const struct qom_question *q, struct error *err)
 	return 0;
 }
 
-/* One socket, as CPUID tells the guest. */
+/* As qom_cpu_place() has it. */
 static int get_smp(const struct qom_question *q, struct error *err)
 {
 	unsigned int cpus = monitor_vm(q->monitor)->nr_vcpus;
@@ -199,6 +184,26 @@ static int get_guid(const struct qom_question *q, struct error *err)
 }
 
 /* ---- vCPUs ---- */
+
+/* One socket has them all, each as a core, which is what CPUID tells the guest. */
+struct qom_cpu_place qom_cpu_place(const struct vm *vm, unsigned int index)
+{
+	(void)vm;
+	return (struct qom_cpu_place){ .core = index, .apic_id = index };
+}
+
+/* Of a vCPU, and the id of its LAPIC. */
+static int get_place(const struct qom_question *q, struct error *err)
+{
+	const struct qom_cpu_place place = qom_cpu_place(monitor_vm(q->monitor),
+							 q->object->index);
+
+	(void)err;
+	json_write_uint(q->w, q->name, is_named(q, "socket-id") ? place.socket :
+			is_named(q, "core-id") ? place.core :
+			is_named(q, "thread-id") ? place.thread : place.apic_id);
+	return 0;
+}
 
 /* A leaf of a vCPU's CPUID table; zeros where it has none.  Parks it for as long as that takes. */
 static int read_cpuid(struct vm *vm, unsigned int index, uint32_t leaf, uint32_t regs[4],
@@ -332,10 +337,10 @@ static const struct qom_property of_memory_file[] = {
 };
 
 static const struct qom_property of_cpu[] = {
-	{ "apic-id", "uint32", .get = get_index, .fixed = true },
-	{ "socket-id", "int32", .get = get_zero, .fixed = true },
-	{ "core-id", "int32", .get = get_index, .fixed = true },
-	{ "thread-id", "int32", .get = get_zero, .fixed = true },
+	{ "apic-id", "uint32", .get = get_place, .fixed = true },
+	{ "socket-id", "int32", .get = get_place, .fixed = true },
+	{ "core-id", "int32", .get = get_place, .fixed = true },
+	{ "thread-id", "int32", .get = get_place, .fixed = true },
 	{ "vendor", "string", .get = get_vendor },
 	{ "family", "int", .get = get_version },
 	{ "model", "int", .get = get_version },
@@ -345,7 +350,7 @@ static const struct qom_property of_cpu[] = {
 };
 
 static const struct qom_property of_apic[] = {
-	{ "id", "uint32", .get = get_index, .fixed = true },
+	{ "id", "uint32", .get = get_place, .fixed = true },
 	{ .name = NULL },
 };
 
