@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/terminal.h"
+#include "monitor/monitor.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -164,10 +166,10 @@ void chardev_transmit(struct chardev *c, const uint8_t *bytes, size_t len)
 static void log_drops(const struct chardev *c, uint64_t over, bool begun, int reason)
 {
 	if (over)
-		log_warning("serial %s: %llu bytes of output were dropped", c->config.address,
+		log_warning("%s: %llu bytes of output were dropped", c->config.name,
 			    (unsigned long long)over);
 	else if (begun)
-		log_warning("serial %s: %s; output is being dropped", c->config.address,
+		log_warning("%s: %s; output is being dropped", c->config.name,
 			    reason ? strerror(reason) : "does not take output fast enough");
 }
 
@@ -246,8 +248,8 @@ void chardev_output_close(struct chardev *c)
 /* O_NONBLOCK: opening a FIFO does not wait for a reader, nor writing for one that has stalled. */
 static int open_file(struct chardev *c, struct error *err)
 {
-	int fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NONBLOCK | O_NOCTTY |
-		      O_CLOEXEC, 0600);
+	int fd = open(c->path, O_WRONLY | O_CREAT | (c->config.append ? 0 : O_TRUNC) | O_APPEND |
+		      O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 
 	if (fd < 0 && errno == ENXIO)
 		return error_set(err, ENXIO, "a FIFO that nobody reads");
@@ -280,7 +282,7 @@ struct chardev *chardev_new(const struct chardev_config *config, struct error *e
 
 	c = calloc(1, sizeof(*c));
 	if (!c) {
-		error_set(err, ENOMEM, "--serial %s: out of memory", config->address);
+		error_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
 	c->config = *config;
@@ -300,7 +302,7 @@ struct chardev *chardev_new(const struct chardev_config *config, struct error *e
 		goto fail;
 	return c;
 fail:
-	error_set(err, reason.code, "--serial %s: %s", config->address, reason.text);
+	*err = reason;
 	chardev_free(c);
 	return NULL;
 }
@@ -308,7 +310,7 @@ fail:
 int chardev_start(struct chardev *c, struct error *err)
 {
 	if (c->kind == CHARDEV_UNIX && chardev_unix_start(c, err) < 0)
-		return error_prefix(err, "--serial %s", c->config.address);
+		return -1;
 	if (c->kind == CHARDEV_STDIO)
 		chardev_input_watch(c, !c->terminal || terminal_grab());
 	if (c->kind == CHARDEV_PTY)
@@ -319,6 +321,27 @@ int chardev_start(struct chardev *c, struct error *err)
 const char *chardev_pty_name(const struct chardev *c)
 {
 	return c->kind == CHARDEV_PTY ? c->pty_name : NULL;
+}
+
+void chardev_describe(const struct chardev *c, struct chardev_info *info)
+{
+	static const char *const backends[] = {
+		[CHARDEV_NULL] = "null", [CHARDEV_STDIO] = "stdio", [CHARDEV_FILE] = "file",
+		[CHARDEV_UNIX] = "socket", [CHARDEV_PTY] = "pty",
+	};
+
+	info->backend = backends[c->kind];
+	info->connected = c->kind == CHARDEV_UNIX && c->write_event;
+	info->path[0] = '\0';
+	if (c->kind == CHARDEV_UNIX) {
+		snprintf(info->path, sizeof(info->path), "%s", c->path);
+		snprintf(info->filename, sizeof(info->filename), "%sunix:%s,server=on",
+			 info->connected ? "" : "disconnected:", c->path);
+	} else if (c->kind == CHARDEV_PTY) {
+		snprintf(info->filename, sizeof(info->filename), "pty:%s", c->pty_name);
+	} else {
+		snprintf(info->filename, sizeof(info->filename), "%s", info->backend);
+	}
 }
 
 void chardev_continued(struct chardev *c)

@@ -3,6 +3,7 @@
 #define DAEMON_CHARDEV_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,11 +29,14 @@
  * Threads: the event loop's, but for the two functions that say otherwise.
  */
 struct chardev;
+struct chardev_info;
 
 #define CHARDEV_QUEUE_SIZE 65536        /* bytes of output */
 
 struct chardev_config {
 	const char *address;            /* kept */
+	const char *name;               /* in front of its log lines; kept */
+	bool append;                    /* a file keeps what it has, and is not emptied */
 	struct event_base *base;
 	/* Event loop: input for the guest; returns how many bytes it took. */
 	size_t (*receive)(void *opaque, const uint8_t *bytes, size_t len);
@@ -48,13 +52,16 @@ int chardev_check_address(const char *address, struct error *err);
 
 /*
  * Opens the other end.  Output is taken from here on; input, clients and raw mode wait for
- * chardev_start().
+ * chardev_start().  The errors of both are the reason alone.
  */
 struct chardev *chardev_new(const struct chardev_config *config, struct error *err);
 int chardev_start(struct chardev *chardev, struct error *err);
 
 /* The pseudo terminal that stands for address pty, "/dev/pts/N"; NULL for the other kinds. */
 const char *chardev_pty_name(const struct chardev *chardev);
+
+/* Fills what clients are told but for the label and whether anybody uses it. */
+void chardev_describe(const struct chardev *chardev, struct chardev_info *info);
 
 /*
  * Gives what is queued up to a second to leave, and undoes everything.  No other thread may use the

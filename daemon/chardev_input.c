@@ -33,7 +33,7 @@ void chardev_input_watch(struct chardev *c, bool on)
 	else if (c->in_unpollable)
 		event_active(c->read_event, EV_READ, 0);
 	else if (event_add(c->read_event, NULL) < 0)
-		log_warning("serial %s: input can not be watched: %s", c->config.address,
+		log_warning("%s: input can not be watched: %s", c->config.name,
 			    strerror(errno));
 }
 
@@ -118,7 +118,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0 && errno != ECONNRESET && !(errno == EIO && c->kind == CHARDEV_PTY))
-		log_warning("serial %s: input: %s", c->config.address, strerror(errno));
+		log_warning("%s: input: %s", c->config.name, strerror(errno));
 	if (n <= 0) {
 		input_ended(c);
 		return;

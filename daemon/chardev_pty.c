@@ -23,7 +23,7 @@ static const struct timeval look_interval = { .tv_usec = 100000 };
 static void look_later(struct chardev *c)
 {
 	if (event_add(c->retry_event, &look_interval) < 0)
-		log_error("serial %s: can not be watched any more: %s", c->config.address,
+		log_error("%s: can not be watched any more: %s", c->config.name,
 			  strerror(errno));
 }
 
@@ -41,12 +41,12 @@ static int make_raw(int fd)
 void chardev_pty_gone(struct chardev *c)
 {
 	if (c->write_event)
-		log_debug("serial %s: %s closed", c->config.address, c->pty_name);
+		log_debug("%s: %s closed", c->config.name, c->pty_name);
 	chardev_input_watch(c, false);
 	chardev_output_close(c);
 	/* Whoever had it open may have changed its modes, for the next one too. */
 	if (make_raw(c->in_fd) < 0)
-		log_warning("serial %s: terminal modes: %s", c->config.address, strerror(errno));
+		log_warning("%s: terminal modes: %s", c->config.name, strerror(errno));
 	look_later(c);
 }
 
@@ -59,14 +59,14 @@ static int open_output(struct chardev *c)
 		return 0;
 	fd = fcntl(c->in_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0) {
-		log_warning("serial %s: dup: %s", c->config.address, strerror(errno));
+		log_warning("%s: dup: %s", c->config.name, strerror(errno));
 		return -1;
 	}
 	if (chardev_output_open(c, fd, &err) < 0) {
-		log_warning("serial %s: %s", c->config.address, err.text);
+		log_warning("%s: %s", c->config.name, err.text);
 		return -1;
 	}
-	log_debug("serial %s: %s opened", c->config.address, c->pty_name);
+	log_debug("%s: %s opened", c->config.name, c->pty_name);
 	return 0;
 }
 

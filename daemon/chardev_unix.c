@@ -15,7 +15,7 @@
 static void listen_on(struct chardev *c)
 {
 	if (event_add(c->listen_event, NULL) < 0)
-		log_error("serial %s: can not listen any more: %s", c->config.address,
+		log_error("%s: can not listen any more: %s", c->config.name,
 			  strerror(errno));
 }
 
@@ -26,7 +26,7 @@ static void accept_later(struct chardev *c)
 {
 	static const struct timeval delay = { .tv_sec = 1 };
 
-	log_warning("serial %s: can not accept a client: %s", c->config.address, strerror(errno));
+	log_warning("%s: can not accept a client: %s", c->config.name, strerror(errno));
 	event_del(c->listen_event);
 	event_add(c->retry_event, &delay);
 }
@@ -91,11 +91,11 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *opaque)
 	/* The others wait in the backlog until this one has gone. */
 	event_del(c->listen_event);
 	if (open_client(c, fd, &err) < 0) {
-		log_warning("serial %s: a client was turned away: %s", c->config.address, err.text);
+		log_warning("%s: a client was turned away: %s", c->config.name, err.text);
 		chardev_unix_client_gone(c);
 		return;
 	}
-	log_debug("serial %s: client connected", c->config.address);
+	log_debug("%s: client connected", c->config.name);
 	c->in_stalled = false;
 	chardev_input_watch(c, true);
 	/* The guest may not have taken the last client's input yet. */
@@ -105,7 +105,7 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *opaque)
 void chardev_unix_client_gone(struct chardev *c)
 {
 	if (c->write_event)
-		log_debug("serial %s: client disconnected", c->config.address);
+		log_debug("%s: client disconnected", c->config.name);
 	if (c->closed_event)
 		event_free(c->closed_event);
 	c->closed_event = NULL;
@@ -121,7 +121,7 @@ void chardev_unix_watch_closed(struct chardev *c, bool on)
 	if (!on)
 		event_del(c->closed_event);
 	else if (event_add(c->closed_event, NULL) < 0)
-		log_warning("serial %s: client can not be watched: %s", c->config.address,
+		log_warning("%s: client can not be watched: %s", c->config.name,
 			    strerror(errno));
 }
 

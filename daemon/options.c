@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/monitor.h"
+
 #define FIELD(member) offsetof(struct options, member)
 #define HELP_COLUMN 24
 
@@ -81,6 +83,21 @@ int option_find(const char *name, size_t len)
 		if (strncmp(option_specs[i].name, name, len) == 0 && !option_specs[i].name[len])
 			return i;
 	return -1;
+}
+
+bool options_describe(unsigned int n, struct monitor_option *option)
+{
+	static const char *const types[] = {
+		[OPTION_FLAG] = "boolean", [OPTION_STRING] = "string", [OPTION_LIST] = "string",
+		[OPTION_CPUS] = "number", [OPTION_SIZE] = "size", [OPTION_LEVEL] = "string",
+	};
+
+	if (n >= sizeof(option_specs) / sizeof(option_specs[0]) - 1)
+		return false;
+	option->name = option_specs[n].name;
+	option->type = types[option_specs[n].type];
+	option->help = option_specs[n].help;
+	return true;
 }
 
 void options_print_help(FILE *out)

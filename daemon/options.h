@@ -15,6 +15,8 @@
  * drives both, and the text of --help.
  */
 
+struct monitor_option;
+
 struct option_list {
 	char **item;
 	unsigned int count;
@@ -65,6 +67,9 @@ void options_free(struct options *options);
  * Cuts `text` into pieces, which *config then refers to.
  */
 int option_parse_xen_hvm(char *text, struct xen_hvm_config *config, struct error *err);
+
+/* Number n of the table, for clients; false when there are no more. */
+bool options_describe(unsigned int n, struct monitor_option *option);
 
 /* The table as text, a line or more per option. */
 void options_print_help(FILE *out);

@@ -16,6 +16,7 @@
 
 #include "daemon/activation.h"
 #include "daemon/chardev.h"
+#include "daemon/chardevs.h"
 #include "daemon/daemonize.h"
 #include "daemon/logging.h"
 #include "daemon/pidfile.h"
@@ -39,7 +40,9 @@ struct run {
 	struct event_base *base;
 	int wake_fd, signal_fd;
 	struct event *wake_event, *signal_event;
+	char *serial_name;              /* of chardev, in log lines */
 	struct chardev *chardev;
+	struct chardevs chardevs;
 	struct kvm kvm;
 	bool kvm_is_open;
 	struct vm *vm;
@@ -227,8 +230,9 @@ static void close_loop(struct run *run)
 
 static int open_chardev(struct run *run, struct error *err)
 {
+	const char *address = run->options->serial ? run->options->serial : "null";
 	struct chardev_config config = {
-		.address = run->options->serial ? run->options->serial : "null",
+		.address = address,
 		.base = run->base,
 		.receive = serial_receive,
 		.quit = quit_by_user,
@@ -236,8 +240,16 @@ static int open_chardev(struct run *run, struct error *err)
 		.opaque = run,
 	};
 
+	if (asprintf(&run->serial_name, "serial %s", address) < 0) {
+		run->serial_name = NULL;
+		return error_set(err, ENOMEM, "--serial %s: out of memory", address);
+	}
+	config.name = run->serial_name;
 	run->chardev = chardev_new(&config, err);
-	return run->chardev ? 0 : -1;
+	if (!run->chardev)
+		return error_prefix(err, "--serial %s", address);
+	chardevs_init(&run->chardevs, run->base, run->chardev);
+	return 0;
 }
 
 /* Its name is what somebody is waiting for, whatever the log level; and before stderr goes away. */
@@ -421,6 +433,8 @@ static int open_monitors(struct run *run, struct error *err)
 		.passed = run->activation.passed,
 		.nr_passed = run->activation.count,
 		.why_none_passed = run->activation.why_none.text,
+		.chardevs = &run->chardevs.calls,
+		.option = options_describe,
 	};
 	unsigned int i;
 
@@ -485,7 +499,7 @@ static int start(struct run *run, struct error *err)
 	if (options->pidfile && pidfile_create(&run->pidfile, options->pidfile, err) < 0)
 		return -1;
 	if (chardev_start(run->chardev, err) < 0)
-		return -1;
+		return error_prefix(err, "--serial %s", options->serial);
 	announce_pty(run->chardev);
 	prefer_event_loop();
 	if (set_going(run, err) < 0)
@@ -509,7 +523,9 @@ static void finish(struct run *run)
 	vm_destroy(run->vm);
 	clone_close(run->clone);
 	free(run->xen_text);
+	chardevs_free(&run->chardevs);
 	chardev_free(run->chardev);
+	free(run->serial_name);
 	if (run->kvm_is_open)
 		kvm_close(&run->kvm);
 	close_loop(run);

@@ -197,9 +197,13 @@ static int parse_arg(struct hmp *hmp, const struct hmp_command *command, enum hm
 		/* fall through */
 	case HMP_ARG_NUMBER:
 		return parse_number(hmp, command, p, false, &args->number[args->nr_numbers++]);
+	case HMP_ARG_STRING_OPTIONAL:
+		if (!*hmp_skip_spaces(*p))
+			break;
+		/* fall through */
 	case HMP_ARG_STRING:
 	case HMP_ARG_WORD:
-		if (arg == HMP_ARG_STRING ?
+		if (arg != HMP_ARG_WORD ?
 		    hmp_parse_string(hmp, p, args->string, sizeof(args->string)) == 0 :
 		    hmp_parse_string(hmp, p, args->word, sizeof(args->word)) == 0)
 			break;

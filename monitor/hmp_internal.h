@@ -19,6 +19,7 @@ enum hmp_arg {
 	HMP_ARG_NUMBER,         /* an expression of 64 bits */
 	HMP_ARG_NUMBER_OPTIONAL,
 	HMP_ARG_STRING,         /* a word, or "a quoted string" */
+	HMP_ARG_STRING_OPTIONAL,        /* empty if it is not there */
 	HMP_ARG_WORD,           /* the same, short: a name or a value */
 	HMP_ARG_ON_OFF,         /* "on" or "off" */
 	HMP_ARG_REST,           /* the rest of the line, whatever it is */
@@ -94,6 +95,11 @@ void hmp_print_error(struct hmp *hmp, const struct error *err);
 
 /* hmp_cpuid.c */
 void hmp_info_cpuid(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_chardev.c */
+void hmp_info_chardev(struct hmp *hmp, const struct hmp_args *args);
+void hmp_chardev_add(struct hmp *hmp, const struct hmp_args *args);
+void hmp_chardev_remove(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_control.c */
 void hmp_stop(struct hmp *hmp, const struct hmp_args *args);
@@ -174,5 +180,23 @@ void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_xen.c */
 void hmp_info_xen(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_parts.c */
+void hmp_info_balloon(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_block_jobs(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_hotpluggable_cpus(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_memdev(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_memory_size_summary(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_none(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_vm_generation_id(struct hmp *hmp, const struct hmp_args *args);
+void hmp_balloon(struct hmp *hmp, const struct hmp_args *args);
+void hmp_watchdog_action(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_qom.c */
+void hmp_info_qom_tree(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_qtree(struct hmp *hmp, const struct hmp_args *args);
+void hmp_qom_get(struct hmp *hmp, const struct hmp_args *args);
+void hmp_qom_list(struct hmp *hmp, const struct hmp_args *args);
+void hmp_qom_set(struct hmp *hmp, const struct hmp_args *args);
 
 #endif

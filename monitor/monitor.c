@@ -142,6 +142,11 @@ void monitor_quit(struct monitor *monitor)
 		monitor->config.quit(monitor->config.opaque);
 }
 
+bool monitor_option(const struct monitor *monitor, unsigned int n, struct monitor_option *option)
+{
+	return monitor->config.option && monitor->config.option(n, option);
+}
+
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err)
 {
 	return migrate_in(&monitor->migrate, NULL, uri, err);

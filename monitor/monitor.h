@@ -23,6 +23,48 @@ struct passed_socket {
 	const char *name;
 };
 
+#define CHARDEV_LABEL_SIZE      128     /* of one that a client gives, with the NUL */
+
+/* A character device as clients see it. */
+struct chardev_info {
+	char label[CHARDEV_LABEL_SIZE]; /* "serial0" */
+	const char *backend;            /* ChardevBackendKind of QMP: "socket" */
+	char filename[192];             /* as QEMU has it: "file", "pty:/dev/pts/3" */
+	bool frontend_open;             /* a device or a monitor uses it */
+	bool connected;                 /* socket: somebody is */
+	char path[109];                 /* Unix socket: what it listens on; else empty */
+	char host[64], port[8];         /* TCP socket: the same */
+};
+
+/* What chardev-add is to make. */
+struct chardev_request {
+	const char *label;
+	const char *backend;
+	const char *path;               /* file, socket; else NULL */
+	bool append;                    /* file: it keeps what it has */
+};
+
+/*
+ * The character devices of the process, but for the monitors' own.  The event loop's thread.
+ */
+struct monitor_chardevs {
+	/* Number n; false when there are no more. */
+	bool (*get)(void *opaque, unsigned int n, struct chardev_info *info);
+	/* The label is new.  *info is what has been made. */
+	int (*add)(void *opaque, const struct chardev_request *request, struct chardev_info *info,
+		   struct error *err);
+	/* One that exists and that nobody uses. */
+	void (*remove)(void *opaque, const char *label);
+	void *opaque;
+};
+
+/* One option that the machine can be started with: CommandLineOptionInfo of QMP. */
+struct monitor_option {
+	const char *name;
+	const char *type;               /* CommandLineParameterType: "string" */
+	const char *help;
+};
+
 struct monitor_config {
 	struct event_base *base;
 	struct vm *vm;                          /* NULL in tests of the wire alone */
@@ -42,6 +84,9 @@ struct monitor_config {
 	const struct passed_socket *passed;
 	size_t nr_passed;
 	const char *why_none_passed;
+	const struct monitor_chardevs *chardevs;        /* NULL for none; kept */
+	/* Number n of the options that there are; false when there are no more.  NULL for none. */
+	bool (*option)(unsigned int n, struct monitor_option *option);
 };
 
 struct monitor *monitor_new(const struct monitor_config *config, struct error *err);
@@ -87,6 +132,14 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
  */
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
+/*
+ * Character device number n: the sockets that monitors listen on, "compat_monitor0" and so on, then
+ * config.chardevs.  False when there are no more.
+ */
+bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);
+/* The one of that label. */
+bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info);
+
 /* For command handlers. */
 struct vm *monitor_vm(const struct monitor *monitor);
 const char *monitor_name(const struct monitor *monitor);
@@ -97,9 +150,8 @@ void monitor_quit(struct monitor *monitor);
  * error, when there is no such vCPU.
  */
 int qmp_cpu_argument(struct qmp_call *call, int *index);
-/* Where vCPU `index` is in the object tree. */
-#define VCPU_PATH_SIZE 64
-void monitor_vcpu_path(unsigned int index, char path[VCPU_PATH_SIZE]);
+/* config.option(), where there is one. */
+bool monitor_option(const struct monitor *monitor, unsigned int n, struct monitor_option *option);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 

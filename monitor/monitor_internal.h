@@ -287,6 +287,11 @@ void terminal_execute(struct monitor_client *client, const char *line);
 /* That of a line that was pending. */
 void terminal_answer(struct monitor_client *client, const struct text *out);
 
+/* qmp_chardev.c: what chardev-add and chardev-remove do, for both monitors. */
+int monitor_chardev_add(struct monitor *monitor, const struct chardev_request *request,
+			struct chardev_info *info, struct error *err);
+int monitor_chardev_remove(struct monitor *monitor, const char *label, struct error *err);
+
 /* events.c */
 /* monitor_emit() with a rate limit of the caller's instead of the schema's. */
 void monitor_emit_limited(struct monitor *monitor, enum qmp_event event, const char *data,

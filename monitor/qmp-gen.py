@@ -132,6 +132,11 @@ def c_type(type_, defined, lines):
         lines += [f'\t{{ "{m}", {c_reference(t)}, {optional} }},' for m, t, optional in members]
         lines += ["\t{ 0 }", "};"]
         more.append(f"\t.members = members_of_{name},")
+    if type_.tag:
+        lines.append(f"static const struct qmp_type *const variants_of_{name}[] = {{")
+        lines += [f"\t{c_reference(variant)}," for variant in type_.variants.values()] + ["};"]
+        more.append(f"\t.tag = &members_of_{name}[{type_.members.index(type_.tag)}],")
+        more.append(f"\t.variants = variants_of_{name},")
     lines += [f"static const struct qmp_type {name} = {{", f"\t.kind = QMP_KIND_{kind},",
               f'\t.name = "{type_.name}",'] + more + ["};", ""]
 

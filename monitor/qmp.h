@@ -150,6 +150,12 @@ struct qmp_type {
 	const char *const *values;              /* enum: NULL-terminated */
 	const struct qmp_type *element;         /* array */
 	const struct qmp_type_member *members;  /* object and alternate: ends with name NULL */
+	/*
+	 * Object: the member, an enum, by whose value it has others besides, and the object types that
+	 * they are of, in the order of the enum's values; NULL for none.
+	 */
+	const struct qmp_type_member *tag;
+	const struct qmp_type *const *variants;
 };
 
 struct qmp_command {
@@ -189,8 +195,8 @@ const struct qmp_command *qmp_find_command(const char *name);
  * members are named by path, "model.name", "list[0].name", but for bad values of enums and integers
  * out of range, where QEMU has the last name alone ("null" for an element of an array).
  *
- * Of several faults the first counts: members in the order of the schema, depth first, then in each
- * object the first of its unexpected ones.
+ * Of several faults the first counts: members in the order of the schema, depth first, those that a
+ * tag adds after the others, then in each object the first of its unexpected ones.
  */
 int qmp_check_arguments(const struct qmp_type *type, const struct json_value *arguments,
 			struct error *err);

@@ -172,9 +172,21 @@ static bool has_member(const struct qmp_type *type, const char *name)
 	return false;
 }
 
-/* `at` is NULL for the arguments themselves. */
-static int check_object(const struct qmp_type *type, const struct json_value *object,
-			const struct place *at, struct error *err)
+/* The type of the members that an object has because of its tag, which is right; or NULL. */
+static const struct qmp_type *variant_of(const struct qmp_type *type,
+					 const struct json_value *object)
+{
+	size_t i = 0;
+
+	if (!type->tag)
+		return NULL;
+	while (strcmp(type->tag->type->values[i], json_get(object, type->tag->name)->string.bytes))
+		i++;
+	return type->variants[i];
+}
+
+static int check_members(const struct qmp_type *type, const struct json_value *object,
+			 const struct place *at, struct error *err)
 {
 	char path[QUOTE_SIZE];
 
@@ -189,10 +201,26 @@ static int check_object(const struct qmp_type *type, const struct json_value *ob
 			return error_set(err, EINVAL, "Parameter '%s' is missing", path);
 		}
 	}
+	return 0;
+}
+
+/* `at` is NULL for the arguments themselves. */
+static int check_object(const struct qmp_type *type, const struct json_value *object,
+			const struct place *at, struct error *err)
+{
+	const struct qmp_type *variant;
+	char path[QUOTE_SIZE];
+
+	if (check_members(type, object, at, err) < 0)
+		return -1;
+	variant = variant_of(type, object);
+	if (variant && check_members(variant, object, at, err) < 0)
+		return -1;
 	for (size_t i = 0; i < object->object.count; i++) {
 		const struct place place = { .parent = at, .name = object->object.member[i].name };
 
-		if (!has_member(type, place.name)) {
+		if (!has_member(type, place.name) &&
+		    !(variant && has_member(variant, place.name))) {
 			write_path(path, &place);
 			return error_set(err, EINVAL, "Parameter '%s' is unexpected", path);
 		}

@@ -65,6 +65,13 @@ def mdoc_members(members, where):
     return mdoc_list(items)
 
 
+def mdoc_variants(type_):
+    variants = [(case, variant) for case, variant in type_.variants.items() if variant]
+    return mdoc_list((f"Va {mdoc_argument(type_.tag.name)} Ql {mdoc_argument(case)}",
+                      ["In addition, the members of", f".Vt {variant.name} ."])
+                     for case, variant in variants) if variants else []
+
+
 def mdoc_example(example):
     lines = [".Pp", "Example:", ".Bd -literal -compact"]
     for message in example:
@@ -102,6 +109,7 @@ def mdoc_command(command):
         lines += mdoc_text("It may be sent with `exec-oob`.", where)
     if command.arguments:
         lines += [".Pp", "Arguments:"] + mdoc_members(command.arguments.members, where)
+        lines += mdoc_variants(command.arguments)
     if command.returns:
         lines += [".Pp", "Returns", f".Vt {mdoc_type(command.returns)}"]
         if command.returns_description:
@@ -127,12 +135,7 @@ def mdoc_body(type_):
         lines += ["One of"] + [f".Vt {mdoc_type(choice)}" for choice in type_.choices]
     if type_.members:
         lines += mdoc_members(type_.members, where)
-    variants = [(case, variant) for case, variant in type_.variants.items() if variant]
-    if variants:
-        lines += mdoc_list((f"Va {mdoc_argument(type_.tag.name)} Ql {mdoc_argument(case)}",
-                            ["In addition, the members of", f".Vt {variant.name} ."])
-                           for case, variant in variants)
-    return lines
+    return lines + mdoc_variants(type_)
 
 
 def mdoc_commands(schema):

@@ -11,7 +11,8 @@ The schema is one JSON object:
           | {object: NAME, description, members, tag, variants: {VALUE: NAME}}
           | {alternate: NAME, description, choices: [TYPE]}]
 A text is a string or a list of lines.  The members of objects, arguments and data are given as
-{NAME: {type, description, features}}, with a "*" before the names of optional ones.  A type is
+{NAME: {type, description, features}}, with a "*" before the names of optional ones; for arguments
+and data the name of an object type will do, which may have variants.  A type is
 the name of a builtin or of an entry in types; [NAME] is an array of it.
 """
 
@@ -40,7 +41,7 @@ class Member:
         self.optional = name.startswith("*")
         self.name = name.removeprefix("*")
         where = f"{where}, member '{self.name}'"
-        check_name(self.name, r"[A-Za-z][A-Za-z0-9-]*", where)
+        check_name(self.name, r"[A-Za-z][A-Za-z0-9_-]*", where)
         check_keys(spec, where, {"type", "description"}, {"features"})
         self.description = text(spec["description"], where)
         self.features = spec.get("features", [])
@@ -199,6 +200,11 @@ class Schema:
         """The object type of a command's arguments or an event's data."""
         if not members:
             return None
+        if isinstance(members, str):
+            type_ = self.resolve(members, where)
+            if type_.kind != "object":
+                raise SchemaError(f"{where}: '{members}' is no object type")
+            return type_
         type_ = Type("object", name)
         type_.members = self.members(members, where)
         return type_
@@ -262,12 +268,13 @@ def text(value, where):
 
 
 def check_arguments(type_, inside, where):
-    """What the argument check in C handles: types that do not recurse, and no variants."""
+    """What the argument check in C handles: types that do not recurse, and variants without tags."""
     if type_ in inside:
         raise SchemaError(f"{where}: type '{type_.name}' contains itself")
     if type_:
-        if type_.tag:
-            raise SchemaError(f"{where}: type '{type_.name}' has variants, which is for returns")
+        for variant in type_.variants.values():
+            if variant and variant.tag:
+                raise SchemaError(f"{where}: type '{variant.name}' is a variant and has variants")
         for child in type_.children():
             check_arguments(child, inside + [type_], where)
 

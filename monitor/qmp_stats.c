@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "monitor/monitor.h"
+#include "monitor/qom.h"
 #include "vmm/stats.h"
 
 /* Whether a list of strings, NULL for any, has this one. */
@@ -45,14 +46,14 @@ static int write_result(struct qmp_call *call, enum stats_target target, unsigne
 	const uint8_t *bytes = vm_stats_read(monitor_vm(call->monitor), target, index,
 					     &call->error);
 	struct json_writer *w = call->reply;
-	char path[VCPU_PATH_SIZE];
+	char path[QOM_CPU_PATH_SIZE];
 
 	if (!bytes)
 		return -1;
 	json_write_object(w, NULL);
 	json_write_string(w, "provider", "kvm");
 	if (target == STATS_VCPU) {
-		monitor_vcpu_path(index, path);
+		qom_cpu_path(index, path);
 		json_write_string(w, "qom-path", path);
 	}
 	json_write_array(w, "stats");
@@ -74,12 +75,12 @@ static int write_results(struct qmp_call *call, enum stats_target target,
 {
 	const struct json_value *vcpus = json_get(call->arguments, "vcpus");
 	unsigned int nr = target == STATS_VM ? 1 : monitor_vm(call->monitor)->nr_vcpus;
-	char path[VCPU_PATH_SIZE];
+	char path[QOM_CPU_PATH_SIZE];
 
 	if (!names_any(names, schema))
 		return 0;
 	for (unsigned int i = 0; i < nr; i++) {
-		monitor_vcpu_path(i, path);
+		qom_cpu_path(i, path);
 		if (names_it(vcpus, path) && write_result(call, target, i, schema, names) < 0)
 			return -1;
 	}
@@ -100,8 +101,6 @@ int qmp_query_stats(struct qmp_call *call)
 	const struct stats_schema *schema = NULL;
 	int rc = 0;
 
-	if (target == STATS_VM && json_get(call->arguments, "vcpus"))
-		return error_set(&call->error, EINVAL, "Parameter 'vcpus' is unexpected");
 	if (vm->kvm->caps.binary_stats) {
 		schema = vm_stats_schema(vm, target, &call->error);
 		if (!schema)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "monitor/monitor.h"
+#include "monitor/qom.h"
 #include "vmm/msr.h"
 #include "vmm/nested.h"
 
@@ -24,9 +25,25 @@ int qmp_cpu_argument(struct qmp_call *call, int *index)
 	return 0;
 }
 
-void monitor_vcpu_path(unsigned int index, char path[VCPU_PATH_SIZE])
+static void write_props(struct json_writer *w, const struct vm *vm, unsigned int index)
 {
-	snprintf(path, VCPU_PATH_SIZE, "/machine/unattached/device[%u]", index);
+	const struct cpu_place place = cpu_topology_place(&vm->topology, index);
+
+	json_write_object(w, "props");
+	json_write_uint(w, "core-id", place.core);
+	json_write_uint(w, "thread-id", place.thread);
+	if (vm->topology.dies > 1)
+		json_write_uint(w, "die-id", place.die);
+	json_write_uint(w, "socket-id", place.socket);
+	json_write_object_end(w);
+}
+
+static void write_qom_path(struct json_writer *w, unsigned int index)
+{
+	char path[QOM_CPU_PATH_SIZE];
+
+	qom_cpu_path(index, path);
+	json_write_string(w, "qom-path", path);
 }
 
 int qmp_query_cpus_fast(struct qmp_call *call)
@@ -38,22 +55,32 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	vcpus_await(vm);
 	json_write_array(w, "return");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
-		struct cpu_place place = cpu_topology_place(&vm->topology, i);
-		char path[VCPU_PATH_SIZE];
-
-		monitor_vcpu_path(i, path);
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
-		json_write_object(w, "props");
-		json_write_uint(w, "core-id", place.core);
-		json_write_uint(w, "thread-id", place.thread);
-		if (vm->topology.dies > 1)
-			json_write_uint(w, "die-id", place.die);
-		json_write_uint(w, "socket-id", place.socket);
-		json_write_object_end(w);
-		json_write_string(w, "qom-path", path);
+		write_props(w, vm, i);
+		write_qom_path(w, i);
 		json_write_uint(w, "cpu-index", i);
 		json_write_string(w, "target", "x86_64");
+		json_write_object_end(w);
+	}
+	json_write_array_end(w);
+	return 0;
+}
+
+int qmp_query_hotpluggable_cpus(struct qmp_call *call)
+{
+	const struct vm *vm = monitor_vm(call->monitor);
+	struct json_writer *w = call->reply;
+	char type[QOM_TYPE_SIZE];
+
+	qom_cpu_type(vm, type);
+	json_write_array(w, "return");
+	for (unsigned int i = vm->nr_vcpus; i-- > 0;) {
+		json_write_object(w, NULL);
+		write_props(w, vm, i);
+		json_write_int(w, "vcpus-count", 1);
+		write_qom_path(w, i);
+		json_write_string(w, "type", type);
 		json_write_object_end(w);
 	}
 	json_write_array_end(w);

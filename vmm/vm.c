@@ -219,12 +219,17 @@ static struct cpu_topology topology_of(const struct vm_config *config)
 	       cpu_topology_of_cores(config->cpus);
 }
 
+unsigned int vm_vcpus_max(const struct kvm *kvm)
+{
+	return kvm->caps.max_vcpus < CPU_TOPOLOGY_MAX_CPUS ? kvm->caps.max_vcpus :
+	       CPU_TOPOLOGY_MAX_CPUS;
+}
+
 static int check_config(const struct kvm *kvm, const struct vm_config *config, struct error *err)
 {
 	const struct kvm_caps *caps = &kvm->caps;
 	struct cpu_topology topology = topology_of(config);
-	unsigned int max = caps->max_vcpus < CPU_TOPOLOGY_MAX_CPUS ? caps->max_vcpus :
-			   CPU_TOPOLOGY_MAX_CPUS;
+	unsigned int max = vm_vcpus_max(kvm);
 	uint32_t id;
 
 	if (config->cpus < 1 || config->cpus > max)

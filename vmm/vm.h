@@ -203,6 +203,8 @@ struct vm {
  */
 int vm_create(struct vm **vm, struct kvm *kvm, const struct vm_config *config,
 	      const struct vm_callbacks *callbacks, struct error *err);
+/* How many vCPUs a machine can have on this host. */
+unsigned int vm_vcpus_max(const struct kvm *kvm);
 /* Ends all threads and frees everything.  NULL is allowed. */
 void vm_destroy(struct vm *vm);
 

@@ -31,6 +31,8 @@ LOOKS = [
                             cpu_index=m.cpus - 1)),
     ("query-stats", lambda q, m: q.command("query-stats", target="vcpu")),
     ("query-cpus-fast", lambda q, m: q.command("query-cpus-fast")),
+    ("qom-get", lambda q, m: q.command("qom-get", path="/machine/unattached/device[0]",
+                                       property="vendor")),
     ("query-vcpu-state", lambda q, m: q.command("query-vcpu-state")),
     ("query-vcpu-state with msrs", lambda q, m: q.command("query-vcpu-state", msrs=True)),
     ("query-vcpu-state of the last vCPU",

@@ -20,6 +20,8 @@ import tempfile
 import time
 import unittest
 
+import schema
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT = float(os.environ.get("VMOND_TEST_TIMEOUT", "60"))  # for what must happen, in seconds
 KVM_GET_API_VERSION = 0xae00
@@ -103,9 +105,12 @@ def base64(data):
 
 
 class Qmp:
-    """A client of the monitor."""
+    """A client of the monitor, which holds every message against the server's own schema."""
+
+    schemas = {}        # by greeting: one program says the same to everybody
 
     def __init__(self, path, negotiate=True):
+        self.session = schema.Session()
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT)
         self.sock.connect(path)
@@ -115,9 +120,15 @@ class Qmp:
         self.greeting = self.receive()["QMP"]
         if negotiate:
             self.command("qmp_capabilities")
+        server = json.dumps(self.greeting, sort_keys=True)
+        if negotiate and server not in self.schemas:
+            self.schemas[server] = schema.Schema(self.command("query-qmp-schema"))
+        if server in self.schemas:
+            self.session.use(self.schemas[server])
 
     def send(self, data):
         """Raw bytes, or an object as JSON."""
+        self.session.sent(data)
         if not isinstance(data, bytes):
             data = json.dumps(data).encode() + b"\r\n"
         self.sock.sendall(data)
@@ -139,7 +150,9 @@ class Qmp:
         line, self.buffer = self.buffer.split(b"\n", 1)
         if not line.endswith(b"\r") or not line.isascii() or len(line) == 1:
             raise AssertionError(f"not a line of the protocol: {line!r}")
-        return json.loads(line)
+        message = json.loads(line)
+        self.session.received(message)
+        return message
 
     def reply(self):
         """The next message that is no event; None at the end of the stream."""

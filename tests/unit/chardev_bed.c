@@ -102,14 +102,17 @@ void bed_teardown(void)
 
 int bed_try_open(const char *what, struct error *err)
 {
+	static char name[128];
 	struct chardev_config config = {
 		.address = what,
+		.name = name,
 		.base = bed.base,
 		.receive = on_receive,
 		.quit = on_quit,
 		.wake = bed_wake,
 	};
 
+	snprintf(name, sizeof(name), "serial %s", what);
 	bed.chardev = chardev_new(&config, err);
 	return bed.chardev ? chardev_start(bed.chardev, err) : -1;
 }

@@ -98,6 +98,8 @@ int main(void)
 	srunner_add_suite(runner, nested_suite());
 	srunner_add_suite(runner, pdptrs_suite());
 	srunner_add_suite(runner, snapshot_nested_suite());
+	srunner_add_suite(runner, qom_suite());
+	srunner_add_suite(runner, chardevs_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

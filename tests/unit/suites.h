@@ -89,5 +89,7 @@ Suite *monitors_suite(void);
 Suite *nested_suite(void);
 Suite *pdptrs_suite(void);
 Suite *snapshot_nested_suite(void);
+Suite *qom_suite(void);
+Suite *chardevs_suite(void);
 
 #endif

@@ -101,7 +101,7 @@ START_TEST(test_file_errors)
 	ck_assert_str_eq(bed.last_log, "serial file:/dev/full: 8 bytes of output were dropped");
 
 	ck_assert_int_eq(bed_try_open("file:/nonexistent/x", &err), -1);
-	ck_assert_str_eq(err.text, "--serial file:/nonexistent/x: can not be opened: "
+	ck_assert_str_eq(err.text, "can not be opened: "
 			 "No such file or directory");
 	bed_address("file");
 	ck_assert_int_eq(mkfifo(bed.path, 0600), 0);

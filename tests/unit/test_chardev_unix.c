@@ -167,16 +167,13 @@ START_TEST(test_unix_path)
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct chardev *first;
 	struct error err;
-	char text[256];
 	int fd;
 
 	bed_open(bed_address("unix"));
 	first = bed.chardev;
 	ck_assert_int_eq(bed_try_open(bed.address, &err), -1);
 	bed.chardev = first;
-	snprintf(text, sizeof(text), "--serial %s: in use by another process; "
-		 "stop that or choose another path", bed.address);
-	ck_assert_str_eq(err.text, text);
+	ck_assert_str_eq(err.text, "in use by another process; stop that or choose another path");
 	ck_assert_int_eq(access(bed.path, F_OK), 0);
 	bed_free_chardev();
 
@@ -197,7 +194,7 @@ START_TEST(test_unix_path)
 	ck_assert_int_eq(access(bed.path, F_OK), 0);
 
 	ck_assert_int_eq(bed_try_open(bed.address, &err), -1);
-	ck_assert_ptr_nonnull(strstr(err.text, ": the path exists and is no socket; "));
+	ck_assert_ptr_nonnull(strstr(err.text, "the path exists and is no socket; "));
 	ck_assert_int_eq(access(bed.path, F_OK), 0);
 }
 END_TEST

@@ -6,7 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/options.h"
+#include "daemon/options_internal.h"
+#include "monitor/monitor.h"
 #include "tests/unit/suites.h"
 
 /* Every test runs in a directory of its own, so that messages can be told exactly. */
@@ -454,11 +455,39 @@ START_TEST(test_deep_config)
 }
 END_TEST
 
+/* For clients: all of the table, and nothing behind it. */
+START_TEST(test_described)
+{
+	static const struct {
+		const char *name, *type;
+	} some[] = {
+		{ "name", "string" }, { "cpus", "number" }, { "memory", "size" },
+		{ "monitor", "string" }, { "paused", "boolean" }, { "log-level", "string" },
+	};
+	struct monitor_option option;
+	unsigned int n, found = 0;
+
+	for (n = 0; options_describe(n, &option); n++) {
+		ck_assert_str_eq(option.name, option_specs[n].name);
+		ck_assert_str_eq(option.help, option_specs[n].help);
+		for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+			if (strcmp(some[i].name, option.name) != 0)
+				continue;
+			ck_assert_str_eq(option.type, some[i].type);
+			found++;
+		}
+	}
+	ck_assert_ptr_null(option_specs[n].name);
+	ck_assert_uint_eq(found, sizeof(some) / sizeof(some[0]));
+}
+END_TEST
+
 Suite *options_suite(void)
 {
 	Suite *suite = suite_create("options");
 	TCase *tc = tcase_create("parsing");
 
+	tcase_add_test(tc, test_described);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_defaults);
 	tcase_add_test(tc, test_every_option);

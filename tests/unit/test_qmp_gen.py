@@ -155,9 +155,31 @@ class CompilerTest(unittest.TestCase):
         self.command["name"] = "do it"
         self.assert_refused("command 'do it'", "does not match")
 
-    def test_variants_as_arguments(self):
-        self.command["arguments"]["how"]["type"] = "Result"
-        self.assert_refused("command 'do-it'", "'Result' has variants")
+    def test_arguments_by_name(self):
+        self.command["arguments"] = "Result"
+        self.command["example"] = [{"->": {"execute": "do-it",
+                                           "arguments": {"how": "fast", "count": 1}}}]
+        del self.schema["types"][1]
+        self.schema["events"][0]["data"] = "Fast"
+        with open(self.path("named"), "w", encoding="ascii") as f:
+            json.dump(self.schema, f)
+        result = self.run_compiler(self.path("named"))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        with open(self.path("man"), encoding="ascii") as f:
+            self.assertIn(".It Va how Ql fast\nIn addition, the members of\n.Vt Fast .",
+                          f.read().split("Returns")[0])
+
+    def test_arguments_of_no_object_type(self):
+        self.command["arguments"] = "Way"
+        self.assert_refused("command 'do-it'", "'Way' is no object type")
+
+    def test_variants_of_variants_as_arguments(self):
+        self.command["arguments"]["how"]["type"] = "Outer"
+        self.schema["types"].append({
+            "object": "Outer", "description": "One around another.", "tag": "which",
+            "members": {"which": {"type": "Way", "description": "The way."}},
+            "variants": {"fast": "Result"}})
+        self.assert_refused("command 'do-it'", "'Result' is a variant and has variants")
 
     def test_recursive_arguments(self):
         self.schema["types"].append({"object": "Loop", "description": "A loop.", "members": {

@@ -4,9 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define DEBUG_EXIT_PORT         0xf4
-#define DEBUG_EXIT_PORTS        4
-
 struct debug_exit {
 	struct debug_exit_config config;        /* constant */
 	struct bus *bus;

@@ -5,6 +5,9 @@
 #include "vmm/bus.h"
 #include "vmm/dev/device.h"
 
+#define DEBUG_EXIT_PORT         0xf4
+#define DEBUG_EXIT_PORTS        4
+
 /*
  * Debug exit: 4 ports at 0xf4, by which a guest ends its machine and says how it went.  Any write
  * counts; reading gives all ones.

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define DEBUGCON_PORT   0xe9
-
 struct debugcon {
 	struct debugcon_config config;          /* constant */
 	struct bus *bus;

@@ -7,6 +7,8 @@
 #include "vmm/bus.h"
 #include "vmm/dev/device.h"
 
+#define DEBUGCON_PORT   0xe9
+
 /* Debug console: a byte written to port 0xe9 is output; reading gives 0xe9, so guests can probe. */
 struct debugcon;
 

@@ -21,11 +21,6 @@
 #include "vmm/log.h"
 #include "vmm/vm.h"
 
-#define SERIAL_BASE     0x3f8
-#define SERIAL_GSI      4
-#define RTC_GSI         8
-#define SCI_GSI         9
-
 #define CONSOLE_LINE    256
 
 #define GENERATION_ID   16              /* bytes */
@@ -73,7 +68,7 @@ static void serial_irq(void *opaque, bool level)
 {
 	struct vm_devices *d = opaque;
 
-	vm_irq_line(d->vm, SERIAL_GSI, level);
+	vm_irq_line(d->vm, MACHINE_SERIAL_GSI, level);
 }
 
 static void serial_transmit(void *opaque, const uint8_t *bytes, size_t len)
@@ -199,7 +194,7 @@ static void rtc_irq(void *opaque, bool level)
 {
 	struct vm_devices *d = opaque;
 
-	vm_irq_line(d->vm, RTC_GSI, level);
+	vm_irq_line(d->vm, MACHINE_RTC_GSI, level);
 }
 
 static void rtc_set_timer(void *opaque, int64_t when)
@@ -220,7 +215,7 @@ static void sci(void *opaque, bool level)
 {
 	struct vm_devices *d = opaque;
 
-	vm_irq_line(d->vm, SCI_GSI, level);
+	vm_irq_line(d->vm, MACHINE_SCI_GSI, level);
 }
 
 static int create_devices(struct vm_devices *d, struct error *err)
@@ -228,7 +223,7 @@ static int create_devices(struct vm_devices *d, struct error *err)
 	const struct memory *memory = &d->vm->memory;
 	struct bus *pio = &d->vm->pio;
 	const struct serial_config serial = {
-		.base = SERIAL_BASE,
+		.base = MACHINE_SERIAL_PORT,
 		.irq = serial_irq,
 		.transmit = serial_transmit,
 		.receive_ready = serial_receive_ready,
@@ -352,6 +347,11 @@ int vm_devices_set_generation_id(struct vm_devices *d, const uint8_t id[GENERATI
 	memcpy(d->generation_id, id, GENERATION_ID);
 	acpi_pm_gpe(d->acpi_pm, ACPI_GENERATION_GPE);
 	return 0;
+}
+
+const uint8_t *vm_devices_generation_id(const struct vm_devices *d)
+{
+	return d->generation_id;
 }
 
 /* ---- saved state ---- */

@@ -10,10 +10,16 @@
 
 struct vm;
 
+/* Where devices answer that could be elsewhere, and their interrupt lines. */
+#define MACHINE_SERIAL_PORT     0x3f8
+#define MACHINE_SERIAL_GSI      4
+#define MACHINE_RTC_GSI         8
+#define MACHINE_SCI_GSI         9
+
 /*
  * All devices of a machine, on vm->pio, wired to its interrupt lines, its requests (vm_post) and
- * its callbacks.  Serial port: 0x3f8, GSI 4.  Real-time clock: GSI 8.  SCI: GSI 9.  What the guest
- * says on the debug console goes to the log, line by line.
+ * its callbacks; device_info.h lists them.  What the guest says on the debug console goes to the
+ * log, line by line.
  *
  * Devices have two clocks: the host's time of day, and the machine's own, which starts at 0 and
  * counts while the machine goes on.
@@ -58,6 +64,9 @@ int vm_devices_load(struct vm_devices *devices, struct sections *sections, struc
  * controllers, for all three are written to.  Fails when there is no RAM where the id belongs.
  */
 int vm_devices_set_generation_id(struct vm_devices *devices, const uint8_t id[16]);
+
+/* The generation id as it is in memory.  Any time. */
+const uint8_t *vm_devices_generation_id(const struct vm_devices *devices);
 
 /* Any thread, whether vCPUs run or not.  vm_devices_serial_receive() as serial_receive(). */
 void vm_devices_power_button(struct vm_devices *devices);

@@ -9,8 +9,6 @@
 
 #include "vmm/dev/cmos.h"
 
-#define RTC_PORT        0x70            /* index, then data */
-#define RTC_PORTS       2
 
 enum {
 	REG_SECOND = 0x00,

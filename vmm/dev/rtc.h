@@ -6,6 +6,9 @@
 #include "vmm/dev/device.h"
 #include "vmm/snapshot/bytes.h"
 
+#define RTC_PORT        0x70            /* index, then data */
+#define RTC_PORTS       2
+
 /*
  * MC146818 real-time clock and 128 bytes of CMOS memory (Motorola MC146818A data sheet) at ports
  * 0x70 and 0x71, with the century at 0x32 and the sizes of memory where PC firmware leaves them.
