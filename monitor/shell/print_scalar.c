@@ -64,6 +64,9 @@ bool print_wants_hex(const char *name, const struct json_value *parent)
 		if (len > end && strcasecmp(name + len - end, hex_ends[i]) == 0)
 			return true;
 	}
+	/* A segment's. */
+	if (strcmp(name, "limit") == 0)
+		return json_get(parent, "base");
 	/* {"index": 0x10, "value": ...} is an MSR, {"xcr": 0, "value": ...} an XCR. */
 	if (!json_get(parent, "value"))
 		return false;

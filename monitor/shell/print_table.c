@@ -140,6 +140,27 @@ static void print_row(struct table *table, unsigned int indent)
 	text_free(&cell);
 }
 
+/* Servers send members in any order; what a row is about is read first. */
+static void put_first(struct table *table)
+{
+	static const char *const names[] = {
+		"name", "id", "cpu-index", "label", "device", "capability", "qom-path", "index",
+	};
+	struct column column;
+	unsigned int i, n;
+
+	for (n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+		for (i = 0; i < table->columns; i++) {
+			if (strcmp(table->column[i].name, names[n]))
+				continue;
+			column = table->column[i];
+			memmove(&table->column[1], &table->column[0], i * sizeof(column));
+			table->column[0] = column;
+			return;
+		}
+	}
+}
+
 /* A name with something to escape in it makes no head of a column. */
 static bool is_plain_name(const char *name)
 {
@@ -160,6 +181,7 @@ bool print_table(struct text *out, const struct style *style, unsigned int inden
 	size_t r;
 
 	measure(&table, rows, count);
+	put_first(&table);
 	for (i = 0; i < table.columns; i++) {
 		struct column *column = &table.column[i];
 		unsigned int name = escape_columns(column->name, strlen(column->name));
