@@ -17,6 +17,8 @@ struct node {
 	char *name;
 	const char *value;              /* belongs to the words; NULL: see `first` */
 	bool quoted;
+	const char *path;               /* as it was given, for errors; belongs to the words */
+	int path_len;
 	struct node *first, *next;      /* children in the order given */
 };
 
@@ -107,6 +109,9 @@ static int insert(struct build *b, struct node *root, const struct json_value *t
 				 word->text);
 	node->value = word_value(word);
 	node->quoted = word->quoted;
+	node->path = word->equals == WORD_NO_EQUALS ? node->name : word->text;
+	node->path_len = word->equals == WORD_NO_EQUALS ? (int)strlen(node->name) :
+			 (int)word->equals;
 	return 0;
 }
 
@@ -200,7 +205,8 @@ static int write_node(struct build *b, const char *name, const struct json_value
 	int rc;
 
 	if (node->value) {
-		snprintf(where, sizeof(where), "%.90s: %.90s", b->command, node->name);
+		snprintf(where, sizeof(where), "%.90s: %.*s", b->command,
+			 node->path_len < 90 ? node->path_len : 90, node->path);
 		return convert_value(b->w, name, b->schema, type, node->value, node->quoted, where,
 				     b->err);
 	}

@@ -65,5 +65,10 @@ Suite *machine_state_suite(void);
 Suite *vm_many_suite(void);
 Suite *migration_suite(void);
 Suite *migration_in_suite(void);
+Suite *shell_words_suite(void);
+Suite *shell_args_suite(void);
+Suite *shell_print_suite(void);
+Suite *shell_complete_suite(void);
+Suite *shell_server_suite(void);
 
 #endif
