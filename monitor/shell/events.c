@@ -94,6 +94,7 @@ int shell_wait_event(struct shell *sh, const char *name)
 	note_free(&awaited.note);
 	if (rc == 0)
 		return SHELL_DONE;
+	shell_after_interrupt(sh, &err);
 	if (err.code == ETIMEDOUT)
 		return shell_complain(sh, "%s has not come in time", name);
 	if (err.code == ECANCELED || err.code == EINTR)

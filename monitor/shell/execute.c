@@ -25,6 +25,7 @@ int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_
 		deadline = loop_now_ms() + sh->options->timeout_ms;
 	returned->type = JSON_NULL;
 	if (server_call(sh->server, w, deadline, &reply, &err) < 0) {
+		shell_after_interrupt(sh, &err);
 		if (err.code == ECANCELED)
 			return shell_complain(sh, "interrupted; the server may still carry it out, "
 					      "and its answer will be dropped");

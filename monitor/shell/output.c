@@ -245,6 +245,12 @@ int shell_lost(struct shell *sh, const struct error *err)
 	return SHELL_GONE;
 }
 
+void shell_after_interrupt(struct shell *sh, const struct error *err)
+{
+	if (err->code == ECANCELED && sh->interactive && !sh->capture)
+		fputs("\n", stdout);
+}
+
 /* Asked in the terminal's own mode: a line is typed, and signals come through the loop. */
 bool shell_confirm(struct shell *sh, const char *question)
 {

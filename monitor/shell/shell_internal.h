@@ -72,6 +72,8 @@ int shell_lost(struct shell *sh, const struct error *err);
 void shell_json_line(struct shell *sh, const char *name, const struct json_value *value);
 /* Size of the screen that output goes to. */
 void shell_measure(struct shell *sh, unsigned int *rows);
+/* After ECANCELED: behind the ^C that the terminal has shown. */
+void shell_after_interrupt(struct shell *sh, const struct error *err);
 bool shell_confirm(struct shell *sh, const char *question);
 
 /* events.c */
