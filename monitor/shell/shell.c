@@ -327,21 +327,26 @@ static int run_script(struct shell *sh)
 	return status;
 }
 
+/* Whole words, for the completion of the shell that vmonsh is called from. */
 static int print_completion(struct shell *sh)
 {
+	const char *line = sh->options->complete;
 	struct completion completion;
-	size_t i;
+	size_t i, from;
 
-	hook_complete(sh, sh->options->complete, strlen(sh->options->complete), &completion);
+	hook_complete(sh, line, strlen(line), &completion);
+	for (from = completion.start; from && !strchr(" \t", line[from - 1]); from--)
+		;
 	for (i = 0; i < completion.list.count; i++) {
-		struct text line = { 0 };
+		const struct candidate *item = &completion.list.item[i];
+		struct text out = { 0 };
 
-		escape_line(&line, completion.list.item[i].text,
-			    strlen(completion.list.item[i].text));
-		if (completion.list.item[i].after != ' ' && completion.list.item[i].after)
-			text_append(&line, &completion.list.item[i].after, 1);
-		text_append(&line, "\n", 1);
-		shell_output(sh, &line);
+		escape_line(&out, line + from, completion.start - from);
+		escape_line(&out, item->text, strlen(item->text));
+		if (item->after && item->after != ' ')
+			text_append(&out, &item->after, 1);
+		text_append(&out, "\n", 1);
+		shell_output(sh, &out);
 	}
 	candidates_free(&completion.list);
 	return SHELL_DONE;

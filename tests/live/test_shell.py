@@ -14,6 +14,7 @@ import terminal
 import vmond
 
 VMONSH = os.environ.get("VMONSH") or os.path.join(os.path.dirname(vmond.PROGRAM or ""), "vmonsh")
+COMPLETION = os.path.join(vmond.HERE, "../../monitor/shell/completion")
 QEMU = shutil.which("qemu-system-x86_64")
 
 needs_tmux = unittest.skipUnless(terminal.TMUX, "tmux is not installed")
@@ -216,9 +217,39 @@ class ScriptTest(vmond.LiveTest):
 
     def test_complete(self):
         """What other shells' completion asks."""
-        self.assertEqual(self.run_shell("--complete", "set-action reboot="), "reset\nshutdown\n")
+        self.assertEqual(self.run_shell("--complete", "set-action reboot="), "reboot=reset\nreboot=shutdown\n")
         self.assertEqual(self.run_shell("--complete", "info regi"), "registers\n")
         self.assertEqual(self.run_shell("--complete", "migrate ur"), "uri=\n")
+
+    def bash(self, name, line, *words):
+        """What bash offers; `words` are the line's as bash breaks it at = and :."""
+        script = (f'source "{COMPLETION}/{name}"; COMP_LINE=$1; COMP_POINT=${{#1}}; shift; '
+                  f'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _{name}; '
+                  'printf "%s\\n" "${COMPREPLY[@]}"')
+        directory = os.path.dirname(vmond.PROGRAM)
+        result = subprocess.run(["bash", "-c", script, "bash", line, *words], text=True,
+                                capture_output=True, check=False, timeout=vmond.TIMEOUT,
+                                env=environment(PATH=f"{directory}:{os.environ['PATH']}"))
+        return result.stdout.split()
+
+    def test_bash(self):
+        start, words = f"vmonsh -s {self.path}", ["vmonsh", "-s", self.path]
+        self.assertEqual(self.bash("vmonsh", f"{start} query-vcpu-", *words, "query-vcpu-"),
+                         ["query-vcpu-state", "query-vcpu-sync"])
+        self.assertEqual(self.bash("vmonsh", f"{start} set-action re", *words, "set-action", "re"),
+                         ["reboot="])
+        for text, word, found in (("", "=", ["reset", "shutdown"]), ("sh", "sh", ["shutdown"])):
+            broken = [*words, "set-action", "reboot", "="] + ([word] if text else [])
+            self.assertEqual(self.bash("vmonsh", f"{start} set-action reboot={text}", *broken),
+                             found)
+        self.assertEqual(self.bash("vmonsh", f"{start} migrate uri=file:/us", *words, "migrate",
+                                   "uri", "=", "file", ":", "/us"), ["/usr/"])
+        self.assertEqual(self.bash("vmonsh", f"{start} --wait-event PO", *words, "--wait-event",
+                                   "PO"), ["POWERDOWN"])
+        self.assertEqual(self.bash("vmonsh", "vmonsh --ti", "vmonsh", "--ti"), ["--timeout"])
+        self.assertEqual(self.bash("vmond", "vmond r", "vmond", "r"), ["run"])
+        self.assertEqual(self.bash("vmond", "vmond run --no-", "vmond", "run", "--no-"),
+                         ["--no-shutdown", "--no-reboot"])
 
     def test_output_fails(self):
         with open("/dev/full", "wb") as full:
