@@ -113,7 +113,7 @@ static enum shell_options_result parse(struct shell_options *options, struct err
 }
 
 #define PARSE(...) ({ \
-	char *argv_[] = { "vmonsh", __VA_ARGS__, NULL }; \
+	static char *argv_[] = { "vmonsh", __VA_ARGS__, NULL }; \
 	parse(&options, &err, COUNT(argv_) - 1, argv_); \
 })
 
