@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "daemon/cpuid_command.h"
 #include "daemon/logging.h"
 #include "daemon/options.h"
 #include "daemon/run.h"
@@ -60,6 +61,21 @@ static int verb_run(int argc, char **argv)
 	return status;
 }
 
+static int verb_cpuid(int argc, char **argv)
+{
+	struct error err;
+
+	switch (cpuid_command(argc, argv, &err)) {
+	case CPUID_COMMAND_OK:
+		break;
+	case CPUID_COMMAND_USAGE:
+		return complain(EXIT_USAGE, err.text);
+	case CPUID_COMMAND_FAILURE:
+		return complain(EXIT_FAILURE, err.text);
+	}
+	return end_of_output();
+}
+
 static int print_version(void)
 {
 	printf("vmond %s\n", PACKAGE_VERSION);
@@ -70,6 +86,7 @@ static int print_help(void)
 {
 	printf("Usage: vmond run [OPTION]...   run one virtual machine in this process\n"
 	       "       vmond run --help        list the options\n"
+	       "       vmond cpuid [OPTION]... show what guests can see of the processor\n"
 	       "       vmond --version         print the version\n"
 	       "       vmond --help            print this\n");
 	return end_of_output();
@@ -94,6 +111,8 @@ int main(int argc, char **argv)
 		return complain(EXIT_USAGE, "a command is missing; see vmond --help");
 	if (strcmp(argv[1], "run") == 0)
 		return verb_run(argc - 2, argv + 2);
+	if (strcmp(argv[1], "cpuid") == 0)
+		return verb_cpuid(argc - 2, argv + 2);
 	if (strcmp(argv[1], "--version") == 0 && argc == 2)
 		return print_version();
 	if ((strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) && argc == 2)

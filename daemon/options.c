@@ -15,6 +15,12 @@ const struct option_spec option_specs[] = {
 	  FIELD(uuid), option_check_uuid },
 	{ "cpus", OPTION_CPUS, "N", "number of vCPUs, 1 to 1024 (default 1)",
 	  FIELD(cpus), NULL },
+	{ "smp", OPTION_STRING, "N[,sockets=S][,dies=D][,cores=C][,threads=T]",
+	  "number of vCPUs, and how they are arranged",
+	  FIELD(smp), option_check_smp },
+	{ "cpu", OPTION_STRING, "MODEL[,+FEATURE][,-FEATURE][,KEY=VALUE]",
+	  "processor that the guest sees (default host)",
+	  FIELD(cpu), option_check_cpu },
 	{ "memory", OPTION_SIZE, "SIZE", "guest memory; suffixes K, M, G, T (default 128M)",
 	  FIELD(memory), NULL },
 	{ "kernel", OPTION_STRING, "FILE", "image to boot: bzImage, ELF, multiboot or flat",
@@ -41,6 +47,10 @@ const struct option_spec option_specs[] = {
 	{ "allow-missing-features", OPTION_FLAG, NULL,
 	  "start with state that this processor is short of",
 	  FIELD(allow_missing_features), NULL },
+	{ "xen-hvm", OPTION_STRING,
+	  "blob32=FILE,blob64=FILE[,msr=N][,version=N.N][,path=PATH]",
+	  "for Xen PV-on-HVM guests: their hypercall pages",
+	  FIELD(xen_hvm), option_check_xen_hvm },
 	{ "no-shutdown", OPTION_FLAG, NULL, "keep the machine when its guest shuts down",
 	  FIELD(no_shutdown), NULL },
 	{ "no-reboot", OPTION_FLAG, NULL, "shut down when the guest asks for a reset",
@@ -130,6 +140,11 @@ static enum options_result check_together(const struct options *options, struct 
 		error_set(err, EINVAL, "--append: needs --kernel");
 	else if (!options->kernel && options->initrd.count)
 		error_set(err, EINVAL, "--initrd: needs --kernel");
+	else if (options->cpus && options->smp)
+		error_set(err, EINVAL, "--cpus: not possible with --smp");
+	else if (options->cpu && (options->clone || options->incoming))
+		error_set(err, EINVAL, "--cpu: not possible with --%s, which brings the processor "
+			  "along", options->clone ? "clone" : "incoming");
 	else if (options->clone && options->incoming)
 		error_set(err, EINVAL, "--clone: not possible with --incoming");
 	else if (options->allow_missing_features && !options->clone && !options->incoming)
@@ -144,7 +159,7 @@ static enum options_result check_together(const struct options *options, struct 
 static void set_defaults(struct options *options)
 {
 	*options = (struct options){
-		.cpus = 1, .memory = 128 << 20, .log_level = LOG_LEVEL_WARNING,
+		.memory = 128 << 20, .log_level = LOG_LEVEL_WARNING,
 	};
 }
 
@@ -171,15 +186,21 @@ static void swap_field(struct options *a, struct options *b, const struct option
 static enum options_result merge_config(struct options *options, const bool *given,
 					struct error *err)
 {
+	/* Two ways to say the same: either of them beats both in the file. */
+	bool counted = options->cpus || options->smp;
 	enum options_result result;
 	struct options file;
 	int i;
 
 	set_defaults(&file);
 	result = options_read_config(&file, options->config, err);
-	for (i = 0; result == OPTIONS_OK && option_specs[i].name; i++)
-		if (!given[i])
+	for (i = 0; result == OPTIONS_OK && option_specs[i].name; i++) {
+		bool counts = option_specs[i].field == FIELD(cpus) ||
+			      option_specs[i].field == FIELD(smp);
+
+		if (!given[i] && !(counts && counted))
 			swap_field(options, &file, &option_specs[i]);
+	}
 	options_free(&file);
 	return result;
 }
@@ -204,7 +225,10 @@ enum options_result options_parse(struct options *options, int argc, char *const
 		if (result != OPTIONS_OK)
 			return result;
 	}
-	return check_together(options, err);
+	result = check_together(options, err);
+	if (!options->smp && !options->cpus)
+		options->cpus = 1;
+	return result;
 }
 
 void options_free(struct options *options)

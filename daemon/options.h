@@ -8,6 +8,7 @@
 
 #include "vmm/error.h"
 #include "vmm/log.h"
+#include "vmm/xen_hvm.h"
 
 /*
  * The options of `vmond run`, from the command line and from a JSON file.  One table in options.c
@@ -22,7 +23,9 @@ struct option_list {
 struct options {
 	char *name;                     /* NULL for none */
 	char *uuid;                     /* 36 characters, lower case; NULL for none */
-	unsigned int cpus;
+	unsigned int cpus;              /* 0 where smp says it */
+	char *smp;                      /* see cpu_topology_parse(); NULL for none */
+	char *cpu;                      /* see cpu_model_parse(); NULL for the default */
 	uint64_t memory;                /* bytes, a multiple of 4096 */
 	char *kernel, *append;          /* NULL for none */
 	struct option_list initrd;
@@ -31,6 +34,7 @@ struct options {
 	char *incoming;                 /* a URI, or "defer"; NULL for none */
 	char *clone;                    /* NULL for none */
 	char *generation_id;            /* as uuid, or "auto"; NULL for none */
+	char *xen_hvm;                  /* for option_parse_xen_hvm(); NULL for none */
 	char *pidfile;                  /* NULL for none */
 	char *config;                   /* NULL for none */
 	enum log_level log_level;
@@ -54,6 +58,12 @@ enum options_result {
 enum options_result options_parse(struct options *options, int argc, char *const *argv,
 				  struct error *err);
 void options_free(struct options *options);
+
+/*
+ * The value of --xen-hvm, in which names of files may be any but that a comma in them stands twice.
+ * Cuts `text` into pieces, which *config then refers to.
+ */
+int option_parse_xen_hvm(char *text, struct xen_hvm_config *config, struct error *err);
 
 /* The table as text, a line or more per option. */
 void options_print_help(FILE *out);

@@ -47,6 +47,9 @@ int option_check_uuid(char *value, struct error *err);
 int option_check_generation_id(char *value, struct error *err);
 int option_check_monitor(char *value, struct error *err);
 int option_check_serial(char *value, struct error *err);
+int option_check_smp(char *value, struct error *err);
+int option_check_cpu(char *value, struct error *err);
+int option_check_xen_hvm(char *value, struct error *err);
 
 /* Sets what the file at `path` says. */
 enum options_result options_read_config(struct options *options, const char *path,

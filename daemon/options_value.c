@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "daemon/chardev.h"
+#include "vmm/cpu_model.h"
+#include "vmm/cpu_topology.h"
 
 #define MAX_CPUS 1024
 #define PAGE_BYTES 4096
@@ -206,4 +208,18 @@ int option_check_monitor(char *value, struct error *err)
 int option_check_serial(char *value, struct error *err)
 {
 	return chardev_check_address(value, err);
+}
+
+int option_check_smp(char *value, struct error *err)
+{
+	struct cpu_topology topology;
+
+	return cpu_topology_parse(value, &topology, err);
+}
+
+int option_check_cpu(char *value, struct error *err)
+{
+	struct cpu_config config;
+
+	return cpu_model_parse(value, &config, err);
 }

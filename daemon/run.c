@@ -41,6 +41,9 @@ struct run {
 	struct vm *vm;
 	struct clone *clone;            /* while it starts; else NULL */
 	uint8_t generation_id[16];
+	struct cpu_config cpu;          /* of --cpu */
+	char *xen_text;                 /* what xen refers to; NULL without --xen-hvm */
+	struct xen_hvm_config xen;
 	struct monitor *monitor;        /* NULL without --monitor and --incoming */
 	struct pidfile pidfile;
 	bool ended;
@@ -264,11 +267,37 @@ static int choose_generation_id(struct run *run, struct error *err)
 	return 0;
 }
 
+/* What --cpus, --smp and --cpu say; all of it has been parsed before. */
+static int choose_cpus(struct run *run, struct vm_config *config, struct error *err)
+{
+	const struct options *options = run->options;
+
+	config->cpus = options->cpus;
+	if (options->smp) {
+		if (cpu_topology_parse(options->smp, &config->topology, err) < 0)
+			return -1;
+		config->cpus = cpu_topology_cpus(&config->topology);
+	}
+	if (options->cpu) {
+		if (cpu_model_parse(options->cpu, &run->cpu, err) < 0)
+			return -1;
+		config->cpu = &run->cpu;
+	}
+	return 0;
+}
+
+static int configure_xen(struct run *run, struct error *err)
+{
+	run->xen_text = strdup(run->options->xen_hvm);
+	if (!run->xen_text)
+		return error_set(err, ENOMEM, "--xen-hvm: out of memory");
+	return option_parse_xen_hvm(run->xen_text, &run->xen, err);
+}
+
 static int create_vm(struct run *run, struct error *err)
 {
 	const struct options *options = run->options;
 	struct vm_config config = {
-		.cpus = options->cpus,
 		.memory = options->memory,
 		.boot = {
 			.kernel = options->kernel,
@@ -287,6 +316,7 @@ static int create_vm(struct run *run, struct error *err)
 		.incoming_defer = options->incoming && strcmp(options->incoming, "defer") == 0,
 		.start_running = !options->paused,
 		.force_cpuid = options->allow_missing_features,
+		.xen = options->xen_hvm ? &run->xen : NULL,
 	};
 	const struct vm_callbacks callbacks = {
 		.event = on_vm_event,
@@ -296,7 +326,11 @@ static int create_vm(struct run *run, struct error *err)
 		.opaque = run,
 	};
 
+	if (choose_cpus(run, &config, err) < 0)
+		return -1;
 	if (options->generation_id && choose_generation_id(run, err) < 0)
+		return -1;
+	if (options->xen_hvm && configure_xen(run, err) < 0)
 		return -1;
 	if (options->clone) {
 		run->clone = clone_open(options->clone, &config, err);
@@ -395,6 +429,7 @@ static void finish(struct run *run)
 	monitor_free(run->monitor);
 	vm_destroy(run->vm);
 	clone_close(run->clone);
+	free(run->xen_text);
 	chardev_free(run->chardev);
 	if (run->kvm_is_open)
 		kvm_close(&run->kvm);

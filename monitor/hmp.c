@@ -12,6 +12,9 @@ static void hmp_info(struct hmp *hmp, const struct hmp_args *args);
 
 /* Sorted by name, as help lists them. */
 static const struct hmp_command info_commands[] = {
+	{ "cpuid", { HMP_ARG_INDEX_OPTIONAL }, "[vcpu]",
+	  "show what the guest sees of the processor on the current vCPU, or on another",
+	  hmp_info_cpuid, NULL },
 	{ "cpus", {}, "", "list the vCPUs: where each stands, its thread", hmp_info_cpus, NULL },
 	{ "kvm", {}, "", "tell whether KVM is in use", hmp_info_kvm, NULL },
 	{ "lapic", { HMP_ARG_INDEX_OPTIONAL }, "[apic-id]",
@@ -25,6 +28,9 @@ static const struct hmp_command info_commands[] = {
 	  hmp_info_migrate_parameters, NULL },
 	{ "mtree", {}, "", "show what lies where in memory and I/O space", hmp_info_mtree, NULL },
 	{ "name", {}, "", "show the VM's name", hmp_info_name, NULL },
+	{ "nested", { HMP_FLAG('a'), HMP_ARG_INDEX_OPTIONAL }, "[-a|vcpu]",
+	  "show whether the current vCPU, another, or (-a) each runs a guest of its own",
+	  hmp_info_nested, NULL },
 	{ "registers", { HMP_FLAG('a'), HMP_ARG_INDEX_OPTIONAL }, "[-a|vcpu]",
 	  "show the registers of the current vCPU, of another, or (-a) of all",
 	  hmp_info_registers, NULL },
@@ -34,6 +40,8 @@ static const struct hmp_command info_commands[] = {
 	{ "vcpu-sync", {}, "", "show what of the vCPUs' state was read from KVM, what is to be "
 	  "written back, and how often either has happened", hmp_info_vcpu_sync, NULL },
 	{ "version", {}, "", "show the version", hmp_info_version, NULL },
+	{ "xen", {}, "", "show Xen's hypercall pages: the blobs, and where pages were written",
+	  hmp_info_xen, NULL },
 	{ 0 }
 };
 

@@ -3,6 +3,7 @@
 #define MONITOR_HMP_H
 
 #include "monitor/text.h"
+#include "vmm/pagewalk.h"
 #include "vmm/vm.h"
 
 struct monitor;
@@ -68,9 +69,15 @@ struct hmp_registers {
 /* QEMU's text, with one line more in PAE paging: the PDPTRs, where the host hands them out. */
 void hmp_print_registers(struct text *out, int cpu, const struct hmp_registers *r);
 
-/* Both say so in a last line when HMP_OUTPUT_MAX or PAGEWALK_MAX_TABLES cut them short. */
-void hmp_print_tlb(struct text *out, const struct memory *memory, const struct kvm_sregs2 *sregs);
-void hmp_print_mem(struct text *out, const struct memory *memory, const struct kvm_sregs2 *sregs);
+/* One line. */
+void hmp_print_nested(struct text *out, int cpu, const struct kvm_nested_state *nested);
+
+/*
+ * Both say so in a last line when HMP_OUTPUT_MAX or PAGEWALK_MAX_TABLES cut them short.  Addresses
+ * on the right are physical to whom the tables belong, an inner guest if the vCPU is in one.
+ */
+void hmp_print_tlb(struct text *out, const struct page_space *space);
+void hmp_print_mem(struct text *out, const struct page_space *space);
 
 /* `x2apic`: the mode of IA32_APIC_BASE, in which ICR2 holds the destination as a whole. */
 void hmp_print_lapic(struct text *out, int cpu, const struct kvm_lapic_state *lapic, bool x2apic);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "monitor/hmp_internal.h"
+#include "vmm/nested.h"
+#include "vmm/vcpu_space.h"
 
 #define APICBASE_X2APIC (1ULL << 10)
 
@@ -110,39 +113,91 @@ out:
 	free(copy);
 }
 
-void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args)
+/* "[-a|vcpu]": the current one, another, or all of them. */
+static void with_vcpus(struct hmp *hmp, const struct hmp_args *args,
+		       void (*print)(struct hmp *hmp, int index))
 {
 	if (hmp_has_flag(args, 'a'))
-		print_registers(hmp, -1);
+		print(hmp, -1);
 	else if (!args->has_index)
-		print_registers(hmp, hmp->cpu);
+		print(hmp, hmp->cpu);
 	else if (args->index < hmp->vm->nr_vcpus)
-		print_registers(hmp, args->index);
+		print(hmp, args->index);
 	else
 		text_printf(hmp->out, "CPU#%d not available\n", (int)args->index);
 }
 
-/* The tables are walked with the vCPU parked, while CR3 is what it goes by. */
-static void with_sregs(struct hmp *hmp, void (*print)(struct text *out, const struct memory *memory,
-						      const struct kvm_sregs2 *sregs))
+void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args)
 {
-	if (hmp_inspect_begin(hmp, hmp->cpu, 1u << SUBSTATE_SREGS) == -1)
+	with_vcpus(hmp, args, print_registers);
+}
+
+void hmp_print_nested(struct text *out, int cpu, const struct kvm_nested_state *nested)
+{
+	const char *format = nested_format_name(nested->format);
+	struct nested_summary n;
+
+	nested_summarize(nested, &n);
+	text_printf(out, "CPU#%d %s guest-mode=%d run-pending=%d nested-paging=%d", cpu,
+		    format ? format : "unknown", n.guest_mode, n.run_pending, n.nested_paging);
+	if (nested->format == KVM_STATE_NESTED_FORMAT_SVM)
+		text_printf(out, " GIF=%d", n.gif);
+	if (n.mtf_pending || n.smm_vmxon)
+		text_printf(out, " MTF=%d SMM-VMXON=%d SMM-guest-mode=%d", n.mtf_pending,
+			    n.smm_vmxon, n.smm_guest_mode);
+	if (n.has_vmxon)
+		text_printf(out, " VMXON=%016" PRIx64, n.vmxon_pa);
+	if (n.has_control_block)
+		text_printf(out, " %s=%016" PRIx64,
+			    n.format == KVM_STATE_NESTED_FORMAT_SVM ? "VMCB" : "VMCS12",
+			    n.control_block_pa);
+	text_printf(out, "\n");
+}
+
+static void print_nested(struct hmp *hmp, int index)
+{
+	int first = index < 0 ? 0 : index;
+	int end = index < 0 ? (int)hmp->vm->nr_vcpus : index + 1;
+
+	if (!vcpu_state_offers(&hmp->vm->vcpu[first].state, SUBSTATE_NESTED)) {
+		text_printf(hmp->out, "this host's KVM does not let guests have guests\n");
 		return;
-	print(hmp->out, &hmp->vm->memory,
-	      vcpu_state_sregs(&hmp->vm->vcpu[hmp->cpu].state, NULL));
+	}
+	if (hmp_inspect_begin(hmp, index, 1u << SUBSTATE_NESTED) == -1)
+		return;
+	for (int i = first; i < end; i++)
+		hmp_print_nested(hmp->out, i, vcpu_state_nested(&hmp->vm->vcpu[i].state, NULL));
+	vm_inspect_end(hmp->vm);
+}
+
+void hmp_info_nested(struct hmp *hmp, const struct hmp_args *args)
+{
+	with_vcpus(hmp, args, print_nested);
+}
+
+/* The tables are walked with the vCPU parked, while CR3 is what it goes by. */
+static void with_page_space(struct hmp *hmp,
+			    void (*print)(struct text *out, const struct page_space *space))
+{
+	struct page_space space;
+
+	if (hmp_inspect_begin(hmp, hmp->cpu, VCPU_PAGE_SPACE) == -1)
+		return;
+	vcpu_page_space(&hmp->vm->vcpu[hmp->cpu].state, &hmp->vm->memory, &space, NULL);
+	print(hmp->out, &space);
 	vm_inspect_end(hmp->vm);
 }
 
 void hmp_info_tlb(struct hmp *hmp, const struct hmp_args *args)
 {
 	(void)args;
-	with_sregs(hmp, hmp_print_tlb);
+	with_page_space(hmp, hmp_print_tlb);
 }
 
 void hmp_info_mem(struct hmp *hmp, const struct hmp_args *args)
 {
 	(void)args;
-	with_sregs(hmp, hmp_print_mem);
+	with_page_space(hmp, hmp_print_mem);
 }
 
 void hmp_info_lapic(struct hmp *hmp, const struct hmp_args *args)

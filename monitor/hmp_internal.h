@@ -85,6 +85,9 @@ void hmp_inspect_end(struct hmp *hmp);
 /* "Error: <text>", as QEMU prints what a QMP command has to say. */
 void hmp_print_error(struct hmp *hmp, const struct error *err);
 
+/* hmp_cpuid.c */
+void hmp_info_cpuid(struct hmp *hmp, const struct hmp_args *args);
+
 /* hmp_control.c */
 void hmp_stop(struct hmp *hmp, const struct hmp_args *args);
 void hmp_cont(struct hmp *hmp, const struct hmp_args *args);
@@ -112,6 +115,7 @@ void hmp_info_version(struct hmp *hmp, const struct hmp_args *args);
 /* hmp_inspect.c */
 void hmp_info_lapic(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_mem(struct hmp *hmp, const struct hmp_args *args);
+void hmp_info_nested(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_registers(struct hmp *hmp, const struct hmp_args *args);
 void hmp_info_tlb(struct hmp *hmp, const struct hmp_args *args);
 
@@ -130,5 +134,8 @@ void hmp_info_migrate_parameters(struct hmp *hmp, const struct hmp_args *args);
 
 /* hmp_mtree.c */
 void hmp_info_mtree(struct hmp *hmp, const struct hmp_args *args);
+
+/* hmp_xen.c */
+void hmp_info_xen(struct hmp *hmp, const struct hmp_args *args);
 
 #endif

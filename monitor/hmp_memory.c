@@ -5,7 +5,7 @@
 
 #include "monitor/hmp_internal.h"
 #include "monitor/memsave.h"
-#include "vmm/pagewalk.h"
+#include "vmm/vcpu_space.h"
 
 /* One dump's bytes: in its widest format that is as much text as HMP_OUTPUT_MAX. */
 #define DUMP_MAX        (1u << 20)
@@ -89,11 +89,12 @@ static void print_dump(struct text *out, const struct hmp_args *format, uint64_t
 
 static int read_virtual(struct hmp *hmp, uint64_t addr, uint8_t *buf, size_t len, size_t *got)
 {
-	struct vcpu_state *s = &hmp->vm->vcpu[hmp->cpu].state;
+	struct page_space space;
 
-	if (hmp_inspect_begin(hmp, hmp->cpu, 1u << SUBSTATE_SREGS) == -1)
+	if (hmp_inspect_begin(hmp, hmp->cpu, VCPU_PAGE_SPACE) == -1)
 		return -1;
-	*got = pagewalk_read(&hmp->vm->memory, vcpu_state_sregs(s, NULL), addr, buf, len);
+	vcpu_page_space(&hmp->vm->vcpu[hmp->cpu].state, &hmp->vm->memory, &space, NULL);
+	*got = page_space_read(&space, addr, buf, len);
 	vm_inspect_end(hmp->vm);
 	return 0;
 }

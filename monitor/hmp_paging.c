@@ -68,13 +68,13 @@ static void print_cut(struct text *out, size_t limit)
 			    "and over, or there are more than %u\n", PAGEWALK_MAX_TABLES);
 }
 
-void hmp_print_tlb(struct text *out, const struct memory *memory, const struct kvm_sregs2 *sregs)
+void hmp_print_tlb(struct text *out, const struct page_space *space)
 {
 	struct tlb tlb = { .out = out, .limit = out->len + HMP_OUTPUT_MAX };
 
-	if (paging_mode(sregs) == PAGING_NONE)
+	if (paging_mode(space->sregs) == PAGING_NONE)
 		text_printf(out, "PG disabled\n");
-	else if (!pagewalk_each(memory, sregs, print_page, &tlb))
+	else if (!page_space_each(space, print_page, &tlb))
 		print_cut(out, tlb.limit);
 }
 
@@ -114,9 +114,9 @@ static bool merge_page(void *opaque, const struct page_mapping *m)
 	return !mem->out->failed && mem->out->len < mem->limit;
 }
 
-void hmp_print_mem(struct text *out, const struct memory *memory, const struct kvm_sregs2 *sregs)
+void hmp_print_mem(struct text *out, const struct page_space *space)
 {
-	enum paging_mode mode = paging_mode(sregs);
+	enum paging_mode mode = paging_mode(space->sregs);
 	struct mem mem = {
 		.out = out,
 		.limit = out->len + HMP_OUTPUT_MAX,
@@ -128,7 +128,7 @@ void hmp_print_mem(struct text *out, const struct memory *memory, const struct k
 		text_printf(out, "PG disabled\n");
 		return;
 	}
-	complete = pagewalk_each(memory, sregs, merge_page, &mem);
+	complete = page_space_each(space, merge_page, &mem);
 	print_range(&mem);
 	if (!complete)
 		print_cut(out, mem.limit);

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/pagewalk.h"
+#include "vmm/vcpu_space.h"
 
 #define PIECE   (1u << 20)      /* copied with the vCPU parked, then written with it running */
 
@@ -93,15 +93,16 @@ static int dump_close(struct dump_file *f, uint64_t size, int ret, struct error 
 static int read_virtual(struct vm *vm, int cpu, uint64_t addr, void *buf, size_t len, size_t *got,
 			struct error *err)
 {
-	const struct kvm_sregs2 *sregs;
+	struct page_space space;
+	int ret;
 
 	if (vm_inspect_begin(vm, cpu, err) == -1)
 		return -1;
-	sregs = vcpu_state_sregs(&vm->vcpu[cpu].state, err);
-	if (sregs)
-		*got = pagewalk_read(&vm->memory, sregs, addr, buf, len);
+	ret = vcpu_page_space(&vm->vcpu[cpu].state, &vm->memory, &space, err);
+	if (ret == 0)
+		*got = page_space_read(&space, addr, buf, len);
 	vm_inspect_end(vm);
-	return sregs ? 0 : -1;
+	return ret;
 }
 
 static int write_virtual(struct vm *vm, int cpu, uint64_t addr, uint64_t size, struct dump_file *f,

@@ -66,6 +66,11 @@ struct vm *monitor_vm(const struct monitor *monitor);
 const char *monitor_name(const struct monitor *monitor);
 const char *monitor_uuid(const struct monitor *monitor);
 void monitor_quit(struct monitor *monitor);
+/*
+ * The optional argument "cpu-index": -1 when it is absent, which means all vCPUs.  Returns -1, and an
+ * error, when there is no such vCPU.
+ */
+int qmp_cpu_argument(struct qmp_call *call, int *index);
 /* Writes VersionInfo, {"qemu": {...}, "package": "..."}. */
 void monitor_write_version(struct json_writer *w, const char *name);
 

@@ -5,11 +5,11 @@
 
 #include "monitor/monitor.h"
 #include "vmm/msr.h"
+#include "vmm/nested.h"
 
 /* Commands that look at vCPUs.  None of them can make anything dirty: they have only readers. */
 
-/* The "cpu-index" argument: -1 when it is absent, which means all. */
-static int cpu_argument(struct qmp_call *call, int *index)
+int qmp_cpu_argument(struct qmp_call *call, int *index)
 {
 	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
 	const struct vm *vm = monitor_vm(call->monitor);
@@ -33,15 +33,18 @@ int qmp_query_cpus_fast(struct qmp_call *call)
 	vcpus_await(vm);
 	json_write_array(w, "return");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		struct cpu_place place = cpu_topology_place(&vm->topology, i);
 		char path[64];
 
 		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
 		json_write_object(w, NULL);
 		json_write_int(w, "thread-id", atomic_load(&vm->vcpu[i].tid));
 		json_write_object(w, "props");
-		json_write_uint(w, "core-id", i);
-		json_write_int(w, "thread-id", 0);
-		json_write_int(w, "socket-id", 0);
+		json_write_uint(w, "core-id", place.core);
+		json_write_uint(w, "thread-id", place.thread);
+		if (vm->topology.dies > 1)
+			json_write_uint(w, "die-id", place.die);
+		json_write_uint(w, "socket-id", place.socket);
 		json_write_object_end(w);
 		json_write_string(w, "qom-path", path);
 		json_write_uint(w, "cpu-index", i);
@@ -211,6 +214,32 @@ static void write_xcrs(struct json_writer *w, const struct kvm_xcrs *x)
 	json_write_array_end(w);
 }
 
+static void write_nested(struct json_writer *w, const struct kvm_nested_state *nested)
+{
+	struct nested_summary n;
+
+	nested_summarize(nested, &n);
+	json_write_object(w, "nested");
+	json_write_string(w, "format", nested_format_name(n.format));
+	json_write_bool(w, "guest-mode", n.guest_mode);
+	json_write_bool(w, "run-pending", n.run_pending);
+	json_write_bool(w, "nested-paging", n.nested_paging);
+	if (n.format == KVM_STATE_NESTED_FORMAT_SVM) {
+		json_write_bool(w, "gif", n.gif);
+		if (n.has_control_block)
+			json_write_uint(w, "vmcb-pa", n.control_block_pa);
+	} else {
+		if (n.has_vmxon)
+			json_write_uint(w, "vmxon-pa", n.vmxon_pa);
+		if (n.has_control_block)
+			json_write_uint(w, "vmcs12-pa", n.control_block_pa);
+		json_write_bool(w, "mtf-pending", n.mtf_pending);
+		json_write_bool(w, "smm-vmxon", n.smm_vmxon);
+		json_write_bool(w, "smm-guest-mode", n.smm_guest_mode);
+	}
+	json_write_object_end(w);
+}
+
 /* Registers wider than an integer: hexadecimal, the most significant byte first. */
 static void write_wide(struct json_writer *w, const uint8_t *bytes, size_t len)
 {
@@ -280,7 +309,7 @@ static bool flag_argument(const struct qmp_call *call, const char *name)
 static uint32_t wanted(const struct qmp_call *call)
 {
 	uint32_t mask = BIT(MP_STATE) | BIT(EVENTS) | BIT(REGS) | BIT(SREGS) | BIT(DEBUGREGS) |
-			BIT(XCRS);
+			BIT(XCRS) | BIT(NESTED);
 
 	if (flag_argument(call, "msrs"))
 		mask |= BIT(MSRS);
@@ -311,6 +340,10 @@ static int write_vcpu(struct json_writer *w, struct vcpu *vcpu, uint32_t mask, s
 		write_debugregs(w, vcpu_state_debugregs(s, err));
 	if (vcpu_state_offers(s, SUBSTATE_XCRS))
 		write_xcrs(w, vcpu_state_xcrs(s, err));
+	/* A format that is not known is none that the schema could name. */
+	if (vcpu_state_offers(s, SUBSTATE_NESTED) &&
+	    nested_format_name(vcpu_state_nested(s, err)->format))
+		write_nested(w, vcpu_state_nested(s, err));
 	if (mask & BIT(XSAVE)) {
 		if (vcpu_state_fpu(s, &fpu, err) < 0)
 			return -1;
@@ -329,7 +362,7 @@ int qmp_query_vcpu_state(struct qmp_call *call)
 	uint32_t mask = wanted(call);
 	int index, rc = 0;
 
-	if (cpu_argument(call, &index) < 0 || vm_inspect_begin(vm, index, &call->error) < 0)
+	if (qmp_cpu_argument(call, &index) < 0 || vm_inspect_begin(vm, index, &call->error) < 0)
 		return -1;
 	first = index < 0 ? 0 : (unsigned int)index;
 	last = index < 0 ? vm->nr_vcpus - 1 : (unsigned int)index;
@@ -378,7 +411,7 @@ int qmp_query_vcpu_sync(struct qmp_call *call)
 	struct vm_sync_counts counts;
 	int index;
 
-	if (cpu_argument(call, &index) < 0)
+	if (qmp_cpu_argument(call, &index) < 0)
 		return -1;
 	vm_sync_counts(vm, &counts);
 	json_write_object(w, "return");

@@ -51,6 +51,7 @@ struct clone *clone_open(const char *path, struct vm_config *config, struct erro
 		return NULL;
 	}
 	config->cpus = clone->machine.cpus;
+	config->topology = clone->machine.topology;
 	config->memory = clone->machine.memory;
 	config->incoming = true;
 	config->clone = clone;

@@ -1,135 +1,157 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmm/cpuid.h"
+#include "vmm/cpuid_internal.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E. */
-#define LEAF1_EBX_APIC_ID_SHIFT      24
-#define LEAF1_EBX_LOGICAL_SHIFT      16
-#define LEAF1_ECX_TSC_DEADLINE       (1U << 24)
-#define LEAF1_ECX_HYPERVISOR         (1U << 31)
-#define LEAF1_EDX_HTT                (1U << 28)
-#define LEAFB_TYPE_SMT               (1U << 8)
-#define LEAFB_TYPE_CORE              (2U << 8)
+/* Documentation/virt/kvm/x86/cpuid.rst; the timing leaf is VMware's, of which Linux knows. */
+#define KVM_SIGNATURE    0x40000000
+#define KVM_FEATURES     0x40000001
+#define HYPERVISOR_TIMES 0x40000010
 
-static unsigned int bits_for(unsigned int count)
+/* KVM's LAPIC timer counts at that rate, in kHz: APIC_BUS_CYCLE_NS is 1. */
+#define APIC_BUS_KHZ     1000000
+
+/* Beyond these there is nothing that could be asked for, whatever a level says. */
+#define LEAF_MAX         0xff
+
+/* More than the leaves that may come to what the host has. */
+#define ROOM_FOR_MORE    192
+
+void cpuid_put(struct cpuid_maker *m, struct kvm_cpuid_entry2 entry)
 {
-	unsigned int bits = 0;
-
-	while ((1U << bits) < count)
-		bits++;
-	return bits;
+	if (m->table->nent < m->room)
+		m->table->entries[m->table->nent++] = entry;
 }
 
-static unsigned int at_most(unsigned int value, unsigned int max)
+void cpuid_put_host(struct cpuid_maker *m, uint32_t leaf)
 {
-	return value < max ? value : max;
+	for (uint32_t i = 0; i < m->host->nent; i++)
+		if (m->host->entries[i].function == leaf)
+			cpuid_put(m, m->host->entries[i]);
 }
 
-static void adapt(struct kvm_cpuid_entry2 *e, unsigned int nr_vcpus)
+struct kvm_cpuid_entry2 cpuid_host_entry(const struct cpuid_maker *m, uint32_t leaf,
+					 uint32_t subleaf)
 {
-	switch (e->function) {
-	case 1:
-		e->ebx &= 0x0000ffff;
-		e->ebx |= at_most(1U << bits_for(nr_vcpus), 255) << LEAF1_EBX_LOGICAL_SHIFT;
-		e->ecx |= LEAF1_ECX_HYPERVISOR;
-		e->edx &= ~LEAF1_EDX_HTT;
-		if (nr_vcpus > 1)
-			e->edx |= LEAF1_EDX_HTT;
-		break;
-	case 4:
-		/* Caches: level 1 and 2 belong to a core, level 3 to all.  No entry has type 0. */
-		if (!(e->eax & 0x1f))
-			break;
-		e->eax &= 0x00003fff;
-		e->eax |= at_most((1U << bits_for(nr_vcpus)) - 1, 63) << 26;
-		if ((e->eax >> 5 & 7) >= 3)
-			e->eax |= at_most((1U << bits_for(nr_vcpus)) - 1, 4095) << 14;
-		break;
-	case 0xb:
-	case 0x1f:
-		e->eax = e->ebx = e->ecx = 0;
-		if (e->index == 0) {
-			e->ebx = 1;
-			e->ecx = LEAFB_TYPE_SMT;
-		} else if (e->index == 1) {
-			e->eax = bits_for(nr_vcpus);
-			e->ebx = nr_vcpus;
-			e->ecx = LEAFB_TYPE_CORE;
-		}
-		e->ecx |= e->index & 0xff;
-		break;
-	case 0x80000002:
-	case 0x80000003:
-	case 0x80000004:
-		/* The processor's name, which KVM leaves out (arch/x86/kvm/cpuid.c). */
-		__cpuid(e->function, e->eax, e->ebx, e->ecx, e->edx);
-		break;
-	case 0x80000008:
-		/* APIC id size and number of cores less one; 0 cores is how Intel leaves it. */
-		if (e->ecx)
-			e->ecx = bits_for(nr_vcpus) << 12 | at_most(nr_vcpus - 1, 255);
-		break;
-	default:
-		break;
+	const struct kvm_cpuid_entry2 *e = cpuid_find(m->host, leaf, subleaf);
+
+	return e ? *e : (struct kvm_cpuid_entry2) { .function = leaf };
+}
+
+struct kvm_cpuid_entry2 cpuid_subleaf(uint32_t leaf, uint32_t subleaf)
+{
+	return (struct kvm_cpuid_entry2) {
+		.function = leaf, .index = subleaf, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+	};
+}
+
+/*
+ * Leaves that describe one feature: the host's words for it where the guest has the feature, else
+ * none.  Others are passed on as they are to who sees the host's own processor.
+ */
+static void put_other(struct cpuid_maker *m, uint32_t leaf)
+{
+	static const struct {
+		uint32_t leaf;
+		uint16_t feature;
+	} details[] = {
+		{ 0x12, CPU_SGX }, { 0x14, CPU_INTEL_PT }, { 0x19, CPU_KL },
+		{ 0x1c, CPU_ARCH_LBR }, { 0x1d, CPU_AMX_TILE }, { 0x1e, CPU_AMX_TILE },
+		{ 0x24, CPU_AVX10 },
+	};
+
+	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
+		if (details[i].leaf != leaf)
+			continue;
+		if (cpu_features_has(&m->cpu->on, details[i].feature))
+			cpuid_put_host(m, leaf);
+		return;
 	}
+	if (m->like_host)
+		cpuid_put_host(m, leaf);
 }
 
-struct kvm_cpuid2 *cpuid_new(struct kvm *kvm, unsigned int nr_vcpus, struct error *err)
+static void put_leaf(struct cpuid_maker *m, uint32_t leaf)
 {
-	const struct kvm_cpuid2 *from = kvm_supported_cpuid(kvm, err);
-	struct kvm_cpuid2 *table;
+	if (leaf == 0xd)
+		cpuid_put_xsave(m);
+	else if (!cpuid_put_topology(m, leaf) && !cpuid_put_processor(m, leaf))
+		put_other(m, leaf);
+}
 
-	if (!from)
+static bool tells_times(const struct cpu *cpu)
+{
+	return cpu->config.kvm && cpu->config.vmware_cpuid_freq &&
+	       (cpu->config.tsc_frequency || cpu_features_has(&cpu->on, CPU_INVTSC));
+}
+
+static void put_kvm(struct cpuid_maker *m)
+{
+	const struct cpu *cpu = m->cpu;
+	bool times = tells_times(cpu) && m->tsc_khz;
+	struct kvm_cpuid_entry2 signature = {
+		.function = KVM_SIGNATURE, .eax = times ? HYPERVISOR_TIMES : KVM_FEATURES,
+	};
+
+	if (!cpu->config.kvm)
+		return;
+	memcpy(&signature.ebx, "KVMK", 4);
+	memcpy(&signature.ecx, "VMKV", 4);
+	memcpy(&signature.edx, "M\0\0\0", 4);
+	cpuid_put(m, signature);
+	cpuid_put(m, (struct kvm_cpuid_entry2) {
+		.function = KVM_FEATURES, .eax = cpu->on.word[CPU_WORD_40000001_EAX],
+		.edx = cpu->on.word[CPU_WORD_40000001_EDX],
+	});
+	if (times)
+		cpuid_put(m, (struct kvm_cpuid_entry2) {
+			.function = HYPERVISOR_TIMES, .eax = m->tsc_khz, .ebx = APIC_BUS_KHZ,
+		});
+}
+
+bool cpuid_wants_tsc_khz(const struct cpu *cpu)
+{
+	return tells_times(cpu) || (!cpu_is_amd(cpu) && cpu->level >= 0x15);
+}
+
+struct kvm_cpuid2 *cpuid_new(struct kvm *kvm, const struct cpu *cpu,
+			     const struct cpu_topology *topology, uint32_t tsc_khz,
+			     struct error *err)
+{
+	struct cpuid_maker m = {
+		.cpu = cpu,
+		.host = kvm_supported_cpuid(kvm, err),
+		.topology = topology,
+		.tsc_khz = tsc_khz,
+		.amd = cpu_is_amd(cpu),
+		.like_host = cpu->config.model->kind != CPU_MODEL_BASELINE,
+		.level = cpu->level,
+		.xlevel = cpu->xlevel,
+	};
+
+	if (!m.host)
 		return NULL;
-	/* Room for the subleaf of leaf 0xB that the host may not list. */
-	table = calloc(1, sizeof(*table) + (from->nent + 1) * sizeof(table->entries[0]));
-	if (!table) {
+	m.room = m.host->nent + ROOM_FOR_MORE;
+	m.table = calloc(1, sizeof(*m.table) + m.room * sizeof(m.table->entries[0]));
+	if (!m.table) {
 		error_errno(err, ENOMEM, "the CPUID table");
 		return NULL;
 	}
-	table->nent = from->nent;
-	memcpy(table->entries, from->entries, from->nent * sizeof(table->entries[0]));
-	if (cpuid_find(table, 0xb, 0) && !cpuid_find(table, 0xb, 1)) {
-		table->entries[table->nent] = *cpuid_find(table, 0xb, 0);
-		table->entries[table->nent++].index = 1;
-	}
-	for (uint32_t i = 0; i < table->nent; i++) {
-		struct kvm_cpuid_entry2 *e = &table->entries[i];
-
-		adapt(e, nr_vcpus);
-		/* The in-kernel LAPIC has it where KVM says so; the supported table leaves it out. */
-		if (e->function == 1 && kvm->caps.tsc_deadline_timer)
-			e->ecx |= LEAF1_ECX_TSC_DEADLINE;
-	}
-	return table;
-}
-
-void cpuid_set_apic_id(struct kvm_cpuid2 *table, unsigned int apic_id)
-{
-	for (uint32_t i = 0; i < table->nent; i++) {
-		struct kvm_cpuid_entry2 *e = &table->entries[i];
-
-		switch (e->function) {
-		case 1:
-			e->ebx &= ~(0xffU << LEAF1_EBX_APIC_ID_SHIFT);
-			e->ebx |= (apic_id & 0xff) << LEAF1_EBX_APIC_ID_SHIFT;
-			break;
-		case 0xb:
-		case 0x1f:
-			e->edx = apic_id;
-			break;
-		case 0x8000001e:
-			e->eax = apic_id;
-			e->ebx = apic_id & 0xff;
-			break;
-		default:
-			break;
-		}
-	}
+	/* Dies are told of in this leaf alone, and not by AMD. */
+	if (topology->dies > 1 && !m.amd && !cpu->config.level && m.level < 0x1f)
+		m.level = 0x1f;
+	for (uint32_t leaf = 0; leaf <= m.level && leaf <= LEAF_MAX; leaf++)
+		put_leaf(&m, leaf);
+	put_kvm(&m);
+	for (uint32_t leaf = 0; leaf <= LEAF_MAX && 0x80000000 + leaf <= m.xlevel; leaf++)
+		put_leaf(&m, 0x80000000 + leaf);
+	if (m.like_host)
+		for (uint32_t leaf = 0xc0000000; leaf <= 0xc0000004; leaf++)
+			cpuid_put_host(&m, leaf);
+	cpuid_set_vcpu(m.table, cpu, topology, 0);
+	return m.table;
 }
 
 const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *table, uint32_t leaf,

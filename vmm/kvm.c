@@ -231,6 +231,9 @@ static int check_caps(struct kvm *kvm, struct error *err)
 		caps->max_vcpus = check(kvm, KVM_CAP_NR_VCPUS);
 	if (!caps->max_vcpus)
 		caps->max_vcpus = 4;            /* what api.rst 4.5 says to assume */
+	caps->max_vcpu_id = check(kvm, KVM_CAP_MAX_VCPU_ID);
+	if (!caps->max_vcpu_id)
+		caps->max_vcpu_id = caps->max_vcpus;    /* likewise */
 	caps->x2apic_api = check(kvm, KVM_CAP_X2APIC_API);
 	caps->sync_regs = check(kvm, KVM_CAP_SYNC_REGS) &
 			  (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS);
@@ -256,6 +259,10 @@ static int check_caps(struct kvm *kvm, struct error *err)
 	caps->triple_fault_event = check(kvm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	caps->tsc_deadline_timer = check(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
 	caps->vcpu_attributes = check(kvm, KVM_CAP_VCPU_ATTRIBUTES);
+	caps->msr_features = check(kvm, KVM_CAP_GET_MSR_FEATURES);
+	caps->xen_hvm = check(kvm, KVM_CAP_XEN_HVM);
+	caps->user_space_msr = check(kvm, KVM_CAP_X86_USER_SPACE_MSR);
+	caps->msr_filter = check(kvm, KVM_CAP_X86_MSR_FILTER);
 	caps->mce_banks = check(kvm, KVM_CAP_MCE);
 	if (caps->mce_banks > 10)
 		caps->mce_banks = 10;
@@ -273,7 +280,8 @@ static int check_caps(struct kvm *kvm, struct error *err)
 }
 
 /* First asks how many there are: the kernel says E2BIG and the number (api.rst 4.3). */
-static int read_msr_list(struct kvm *kvm, struct error *err)
+struct kvm_msr_list *kvm_read_msr_list(struct kvm *kvm, enum kvm_request request,
+				       struct error *err)
 {
 	struct kvm_msr_list probe = { .nmsrs = 0 };
 
@@ -281,53 +289,75 @@ static int read_msr_list(struct kvm *kvm, struct error *err)
 		uint32_t room = probe.nmsrs;
 		struct kvm_msr_list *list;
 
-		if (room > KVM_LIST_MAX)
-			return error_set(err, E2BIG, "KVM_GET_MSR_INDEX_LIST has %u entries, which "
-					 "can not be", room);
-		list = malloc(sizeof(*list) + room * sizeof(list->indices[0]));
-		if (!list)
-			return error_errno(err, ENOMEM, "the list of MSRs");
-		list->nmsrs = room;
-		if (kvm_ioctl(&kvm->sys, KVM_REQ_GET_MSR_INDEX_LIST, list) == 0) {
-			kvm->msr_list = list;
-			return 0;
+		if (room > KVM_LIST_MAX) {
+			error_set(err, E2BIG, "%s has %u entries, which can not be",
+				  kvm_request_name(request), room);
+			return NULL;
 		}
+		list = malloc(sizeof(*list) + room * sizeof(list->indices[0]));
+		if (!list) {
+			error_errno(err, ENOMEM, "the list of MSRs");
+			return NULL;
+		}
+		list->nmsrs = room;
+		if (kvm_ioctl(&kvm->sys, request, list) == 0)
+			return list;
 		int code = errno;
 		probe.nmsrs = list->nmsrs;
 		free(list);
 		/* Growing must make progress, or a kernel gone mad would keep us here. */
-		if (code != E2BIG || probe.nmsrs <= room)
-			return error_errno(err, code, "KVM_GET_MSR_INDEX_LIST");
+		if (code != E2BIG || probe.nmsrs <= room) {
+			error_errno(err, code, "%s", kvm_request_name(request));
+			return NULL;
+		}
 	}
 }
 
 /* The kernel says E2BIG until the table fits, without saying how large it is (api.rst 4.46). */
-const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err)
+static const struct kvm_cpuid2 *read_cpuid(struct kvm *kvm, enum kvm_request request,
+					   struct kvm_cpuid2 **kept, struct error *err)
 {
-	if (kvm->supported_cpuid)
-		return kvm->supported_cpuid;
 	for (uint32_t room = 128; room <= KVM_LIST_MAX; room *= 2) {
 		struct kvm_cpuid2 *table;
 
 		table = calloc(1, sizeof(*table) + room * sizeof(table->entries[0]));
 		if (!table) {
-			error_errno(err, ENOMEM, "the table of supported CPUID leaves");
+			error_errno(err, ENOMEM, "the table of %s", requests[request].name);
 			return NULL;
 		}
 		table->nent = room;
-		if (kvm_ioctl(&kvm->sys, KVM_REQ_GET_SUPPORTED_CPUID, table) == 0) {
-			kvm->supported_cpuid = table;
+		if (kvm_ioctl(&kvm->sys, request, table) == 0) {
+			*kept = table;
 			return table;
 		}
 		int code = errno;
 		free(table);
 		if (code != E2BIG) {
-			error_errno(err, code, "KVM_GET_SUPPORTED_CPUID");
+			error_errno(err, code, "%s", requests[request].name);
 			return NULL;
 		}
 	}
-	error_set(err, E2BIG, "KVM_GET_SUPPORTED_CPUID does not fit into %d entries", KVM_LIST_MAX);
+	error_set(err, E2BIG, "%s does not fit into %d entries", requests[request].name,
+		  KVM_LIST_MAX);
 	return NULL;
+}
+
+const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err)
+{
+	if (kvm->supported_cpuid)
+		return kvm->supported_cpuid;
+	return read_cpuid(kvm, KVM_REQ_GET_SUPPORTED_CPUID, &kvm->supported_cpuid, err);
+}
+
+const struct kvm_cpuid2 *kvm_emulated_cpuid(struct kvm *kvm, struct error *err)
+{
+	static const struct kvm_cpuid2 none;
+
+	if (kvm->emulated_cpuid)
+		return kvm->emulated_cpuid;
+	if (!check(kvm, KVM_CAP_EXT_EMUL_CPUID))
+		return &none;
+	return read_cpuid(kvm, KVM_REQ_GET_EMULATED_CPUID, &kvm->emulated_cpuid, err);
 }
 
 int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct error *err)
@@ -339,8 +369,9 @@ int kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ops_ctx, struct e
 	if (open_device(kvm, err) < 0)
 		return -1;
 	kvm->sys.kvm = kvm;
-	if (check_version(kvm, err) < 0 || check_caps(kvm, err) < 0 ||
-	    read_msr_list(kvm, err) < 0) {
+	if (check_version(kvm, err) == 0 && check_caps(kvm, err) == 0)
+		kvm->msr_list = kvm_read_msr_list(kvm, KVM_REQ_GET_MSR_INDEX_LIST, err);
+	if (!kvm->msr_list) {
 		kvm_close(kvm);
 		return -1;
 	}
@@ -353,6 +384,10 @@ void kvm_close(struct kvm *kvm)
 	kvm->msr_list = NULL;
 	free(kvm->supported_cpuid);
 	kvm->supported_cpuid = NULL;
+	free(kvm->feature_msrs);
+	kvm->feature_msrs = NULL;
+	free(kvm->emulated_cpuid);
+	kvm->emulated_cpuid = NULL;
 	kvm_handle_close(&kvm->sys);
 }
 

@@ -55,11 +55,13 @@ enum kvm_request_class {
  */
 #define KVM_REQUESTS(X) \
 	X(GET_API_VERSION, OTHER) X(CHECK_EXTENSION, OTHER) X(GET_VCPU_MMAP_SIZE, OTHER) \
-	X(GET_MSR_INDEX_LIST, OTHER) X(GET_SUPPORTED_CPUID, OTHER) X(CREATE_VM, OTHER) \
+	X(GET_MSR_INDEX_LIST, OTHER) X(GET_MSR_FEATURE_INDEX_LIST, OTHER) \
+	X(GET_SUPPORTED_CPUID, OTHER) X(GET_EMULATED_CPUID, OTHER) X(CREATE_VM, OTHER) \
 	X(ENABLE_CAP, OTHER) X(SET_TSS_ADDR, OTHER) X(SET_IDENTITY_MAP_ADDR, OTHER) \
 	X(CREATE_IRQCHIP, OTHER) X(CREATE_PIT2, OTHER) X(SET_USER_MEMORY_REGION, OTHER) \
 	X(SET_BOOT_CPU_ID, OTHER) X(CREATE_VCPU, OTHER) X(IRQ_LINE, OTHER) X(NMI, OTHER) \
 	X(X86_SETUP_MCE, OTHER) X(SET_SIGNAL_MASK, OTHER) \
+	X(XEN_HVM_CONFIG, OTHER) X(X86_SET_MSR_FILTER, OTHER) \
 	X(GET_CLOCK, GET) X(SET_CLOCK, POLICY) X(GET_PIT2, GET) X(SET_PIT2, POLICY) \
 	X(GET_IRQCHIP, GET) X(SET_IRQCHIP, SET) X(KVMCLOCK_CTRL, POLICY) \
 	X(RUN, RUN) \
@@ -86,6 +88,7 @@ enum kvm_request_class kvm_request_class(enum kvm_request request);
 /* What the host's KVM offers.  Filled once by kvm_open(), constant afterwards. */
 struct kvm_caps {
 	unsigned int max_vcpus;         /* KVM_CAP_MAX_VCPUS */
+	unsigned int max_vcpu_id;       /* KVM_CAP_MAX_VCPU_ID: APIC ids are below that */
 	unsigned int x2apic_api;        /* mask of KVM_X2APIC_API_*, 0 where there is no such thing */
 	unsigned int sync_regs;         /* mask of KVM_SYNC_X86_*, 0 where the run page has none */
 	size_t run_size;                /* of the run page, in bytes */
@@ -95,10 +98,14 @@ struct kvm_caps {
 	bool adjust_clock, kvmclock_ctrl, pit2, pit_state2, tss_addr, identity_map, user_nmi;
 	bool set_guest_debug, exception_payload, triple_fault_event, tsc_deadline_timer;
 	bool vcpu_attributes;           /* KVM_VCPU_TSC_OFFSET among them */
+	bool msr_features;              /* KVM_GET_MSRS on the system descriptor too */
+	unsigned int xen_hvm;           /* mask of KVM_XEN_HVM_CONFIG_*, 0 without Xen */
+	bool user_space_msr, msr_filter;
 	unsigned int mce_banks;         /* banks a vCPU gets: 10 as real processors have, 0 without MCE */
 };
 
 struct kvm;
+struct feature_msrs;
 
 /*
  * One KVM descriptor (system, VM or vCPU) and how often each request went through it.  The
@@ -119,6 +126,8 @@ struct kvm {
 	struct kvm_caps caps;
 	struct kvm_msr_list *msr_list;          /* KVM_GET_MSR_INDEX_LIST */
 	struct kvm_cpuid2 *supported_cpuid;     /* kvm_supported_cpuid(), NULL until then */
+	struct feature_msrs *feature_msrs;      /* kvm_feature_msrs(), NULL until then */
+	struct kvm_cpuid2 *emulated_cpuid;      /* kvm_emulated_cpuid(), likewise */
 };
 
 /*
@@ -134,6 +143,19 @@ void kvm_close(struct kvm *kvm);
  * is the dearest where CPUID traps, as in a virtual machine.  Owner's thread.  NULL on error.
  */
 const struct kvm_cpuid2 *kvm_supported_cpuid(struct kvm *kvm, struct error *err);
+
+/*
+ * KVM_GET_EMULATED_CPUID, likewise: what KVM can do in the place of a processor that can not, and
+ * slowly.  Empty where KVM does not tell (KVM_CAP_EXT_EMUL_CPUID).
+ */
+const struct kvm_cpuid2 *kvm_emulated_cpuid(struct kvm *kvm, struct error *err);
+
+/*
+ * A list of MSRs, as KVM_REQ_GET_MSR_INDEX_LIST or KVM_REQ_GET_MSR_FEATURE_INDEX_LIST gives it,
+ * malloc()ed; NULL on error.
+ */
+struct kvm_msr_list *kvm_read_msr_list(struct kvm *kvm, enum kvm_request request,
+				       struct error *err);
 
 /*
  * One ioctl through the seam, counted.  `arg` is a pointer or an integer cast to one, as the

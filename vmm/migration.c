@@ -135,10 +135,8 @@ static int send_stream(struct migration *m, struct error *err)
 static int check_machine(const struct vm *vm, const struct snapshot_machine *machine,
 			 struct error *err)
 {
-	if (machine->cpus != vm->nr_vcpus)
-		return error_set(err, EINVAL, "the state is of a machine with %u vCPUs, and this one "
-				 "has %u: start it with --cpus %u", machine->cpus, vm->nr_vcpus,
-				 machine->cpus);
+	if (snapshot_check_vcpus(vm, machine, err) < 0)
+		return -1;
 	if (machine->memory != vm->memory.size)
 		return error_set(err, EINVAL, "the state is of a machine with %" PRIu64 " bytes of "
 				 "memory, and this one has %" PRIu64 ": start it with --memory %" PRIu64

@@ -119,8 +119,28 @@ static const struct msr_rule rules[] = {
 	ONE(0x000000ce, FULL, "MSR_PLATFORM_INFO"),
 	ONE(0x000000cf, FULL, "IA32_CORE_CAPABILITIES"),
 	ONE(0x0000010a, FULL, "IA32_ARCH_CAPABILITIES"),
-	RANGE(0x00000480, 0x00000493, FULL, false, "IA32_VMX"),
+	ONE(0x00000480, FULL, "IA32_VMX_BASIC"),
+	ONE(0x00000481, FULL, "IA32_VMX_PINBASED_CTLS"),
+	ONE(0x00000482, FULL, "IA32_VMX_PROCBASED_CTLS"),
+	ONE(0x00000483, FULL, "IA32_VMX_EXIT_CTLS"),
+	ONE(0x00000484, FULL, "IA32_VMX_ENTRY_CTLS"),
+	ONE(0x00000485, FULL, "IA32_VMX_MISC"),
+	ONE(0x00000486, FULL, "IA32_VMX_CR0_FIXED0"),
+	ONE(0x00000487, FULL, "IA32_VMX_CR0_FIXED1"),
+	ONE(0x00000488, FULL, "IA32_VMX_CR4_FIXED0"),
+	ONE(0x00000489, FULL, "IA32_VMX_CR4_FIXED1"),
+	ONE(0x0000048a, FULL, "IA32_VMX_VMCS_ENUM"),
+	ONE(0x0000048b, FULL, "IA32_VMX_PROCBASED_CTLS2"),
+	ONE(0x0000048c, FULL, "IA32_VMX_EPT_VPID_CAP"),
+	ONE(0x0000048d, FULL, "IA32_VMX_TRUE_PINBASED_CTLS"),
+	ONE(0x0000048e, FULL, "IA32_VMX_TRUE_PROCBASED_CTLS"),
+	ONE(0x0000048f, FULL, "IA32_VMX_TRUE_EXIT_CTLS"),
+	ONE(0x00000490, FULL, "IA32_VMX_TRUE_ENTRY_CTLS"),
+	ONE(0x00000491, FULL, "IA32_VMX_VMFUNC"),
+	ONE(0x00000492, FULL, "IA32_VMX_PROCBASED_CTLS3"),
+	ONE(0x00000493, FULL, "IA32_VMX_EXIT_CTLS2"),
 	ONE(0xc0010130, FULL, "AMD64_SEV_ES_GHCB"),
+	ONE(0xc0011029, FULL, "DE_CFG"),
 };
 
 /* What the index list omits (api.rst 4.3), as far as it belongs to no other substate. */
@@ -226,6 +246,7 @@ struct msr_table *msr_table_new(const struct kvm *kvm, struct error *err)
 		return NULL;
 	}
 	table->count = 0;
+	table->excluded = 0;
 
 	for (uint32_t i = 0; i < list->nmsrs; i++) {
 		uint32_t index = list->indices[i];
@@ -255,4 +276,9 @@ int msr_table_find(const struct msr_table *table, uint32_t index)
 		if (table->msr[i].index == index)
 			return (int)i;
 	return -1;
+}
+
+void msr_table_exclude(struct msr_table *table, uint32_t index)
+{
+	table->excluded = index;
 }

@@ -33,8 +33,9 @@ struct paging {
 	unsigned int large_max;         /* highest level at which PS makes an entry a leaf */
 	bool sign_extended;
 	bool nx;                        /* EFER.NXE gives bit 63 its meaning */
+	uint64_t present;               /* bits of which one makes an entry one */
 	const struct kvm_sregs2 *sregs;
-	const struct memory *memory;
+	const struct page_space *space;
 };
 
 struct rights {
@@ -52,15 +53,18 @@ enum paging_mode paging_mode(const struct kvm_sregs2 *sregs)
 	return sregs->cr4 & CR4_LA57 ? PAGING_5LEVEL : PAGING_4LEVEL;
 }
 
-static struct paging paging_of(const struct memory *memory, const struct kvm_sregs2 *sregs)
+static struct paging paging_of(const struct page_space *space)
 {
+	const struct kvm_sregs2 *sregs = space->sregs;
 	struct paging p = {
 		.mode = paging_mode(sregs),
 		.bits = 9,
 		.entry_size = 8,
 		.nx = sregs->efer & EFER_NXE,
+		/* Of EPT those for reading, writing and executing. */
+		.present = space->ept && !space->nested ? 7 : ENTRY_PRESENT,
 		.sregs = sregs,
-		.memory = memory,
+		.space = space,
 	};
 
 	switch (p.mode) {
@@ -100,11 +104,33 @@ static unsigned int level_entries(const struct paging *p, unsigned int level)
 	return p->mode == PAGING_PAE && level == 2 ? 4 : 1u << p->bits;
 }
 
+/* Through the nested tables, which are a space of their own with nothing behind it. */
+static bool to_ram(const struct page_space *space, uint64_t *pa)
+{
+	const struct page_space tables = {
+		.memory = space->memory, .sregs = &space->outer, .ept = space->ept,
+	};
+	struct page_mapping mapping;
+
+	if (!space->nested)
+		return true;
+	if (!page_space_translate(&tables, *pa, &mapping))
+		return false;
+	*pa = mapping.pa | (*pa & (mapping.size - 1));
+	return true;
+}
+
+/* Within a page. */
+static const void *physical(const struct paging *p, uint64_t pa, size_t len)
+{
+	return to_ram(p->space, &pa) ? memory_at(p->space->memory, pa, len) : NULL;
+}
+
 /* The table that an entry (or CR3) refers to; NULL when it is not in RAM. */
 static const void *next_table(const struct paging *p, uint64_t entry)
 {
-	return memory_at(p->memory, entry & (p->mode == PAGING_32BIT ? ADDRESS_32 : ADDRESS_64),
-			 PAGE_SIZE);
+	return physical(p, entry & (p->mode == PAGING_32BIT ? ADDRESS_32 : ADDRESS_64),
+			PAGE_SIZE);
 }
 
 /*
@@ -117,7 +143,7 @@ static const void *root_table(const struct paging *p)
 		return next_table(p, p->sregs->cr3);
 	if (p->sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID)
 		return p->sregs->pdptrs;
-	return memory_at(p->memory, p->sregs->cr3 & PDPT_ADDRESS, sizeof(p->sregs->pdptrs));
+	return physical(p, p->sregs->cr3 & PDPT_ADDRESS, sizeof(p->sregs->pdptrs));
 }
 
 /* Guest memory, and PDPTRs that came in a structure of the kernel's own types. */
@@ -171,10 +197,10 @@ static void fill_mapping(const struct paging *p, unsigned int level, uint64_t en
 	m->executable = rights->executable;
 }
 
-bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
-		   bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque)
+bool page_space_each(const struct page_space *space,
+		     bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque)
 {
-	struct paging p = paging_of(memory, sregs);
+	struct paging p = paging_of(space);
 	struct {
 		const void *table;
 		unsigned int index;
@@ -205,7 +231,7 @@ bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
 		}
 		va = at[level].va + ((uint64_t)at[level].index << level_shift(&p, level));
 		entry = load_entry(&p, at[level].table, at[level].index++);
-		if (!(entry & ENTRY_PRESENT))
+		if (!(entry & p.present))
 			continue;
 		restrict_rights(&p, level, entry, &rights);
 		if (is_leaf(&p, level, entry)) {
@@ -226,10 +252,10 @@ bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
 	}
 }
 
-bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-			struct page_mapping *mapping)
+bool page_space_translate(const struct page_space *space, uint64_t va,
+			  struct page_mapping *mapping)
 {
-	struct paging p = paging_of(memory, sregs);
+	struct paging p = paging_of(space);
 	struct rights rights = { true, true, true };
 	unsigned int level;
 	const void *table;
@@ -250,7 +276,7 @@ bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sr
 	for (level = p.levels - 1; table; level--) {
 		entry = load_entry(&p, table, va >> level_shift(&p, level) &
 				   (level_entries(&p, level) - 1));
-		if (!(entry & ENTRY_PRESENT))
+		if (!(entry & p.present))
 			return false;
 		restrict_rights(&p, level, entry, &rights);
 		if (is_leaf(&p, level, entry)) {
@@ -262,10 +288,14 @@ bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sr
 	return false;
 }
 
-size_t pagewalk_read(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-		     void *buf, size_t len)
+bool page_space_read_physical(const struct page_space *space, uint64_t pa, void *buf, size_t len)
 {
-	bool paging = paging_mode(sregs) != PAGING_NONE;
+	return to_ram(space, &pa) && memory_read(space->memory, pa, buf, len);
+}
+
+size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, size_t len)
+{
+	bool paging = paging_mode(space->sregs) != PAGING_NONE;
 	struct page_mapping mapping;
 	size_t done = 0, chunk;
 	uint64_t pa;
@@ -278,13 +308,34 @@ size_t pagewalk_read(const struct memory *memory, const struct kvm_sregs2 *sregs
 		chunk = PAGE_SIZE - (va & (PAGE_SIZE - 1));
 		if (chunk > len - done)
 			chunk = len - done;
-		if (!pagewalk_translate(memory, sregs, va, &mapping))
+		if (!page_space_translate(space, va, &mapping))
 			break;
 		pa = paging ? mapping.pa | (va & (mapping.size - 1)) : va;
-		if (!memory_read(memory, pa, (uint8_t *)buf + done, chunk))
+		if (!page_space_read_physical(space, pa, (uint8_t *)buf + done, chunk))
 			break;
 		done += chunk;
 		va += chunk;
 	}
 	return done;
+}
+
+bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
+		   bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque)
+{
+	return page_space_each(&(struct page_space){ .memory = memory, .sregs = sregs }, fn,
+			       opaque);
+}
+
+bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
+			struct page_mapping *mapping)
+{
+	return page_space_translate(&(struct page_space){ .memory = memory, .sregs = sregs }, va,
+				    mapping);
+}
+
+size_t pagewalk_read(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
+		     void *buf, size_t len)
+{
+	return page_space_read(&(struct page_space){ .memory = memory, .sregs = sregs }, va, buf,
+			       len);
 }

@@ -257,13 +257,15 @@ static int setup_mce(struct vcpu *vcpu, struct error *err)
 
 int vcpu_create(struct vcpu *vcpu, struct vm *vm, int index, struct error *err)
 {
-	int fd = kvm_call(&vm->handle, KVM_REQ_CREATE_VCPU, kvm_int_arg((unsigned long)index), err);
+	uint32_t apic_id = cpu_topology_apic_id(&vm->topology, (unsigned int)index);
+	int fd = kvm_call(&vm->handle, KVM_REQ_CREATE_VCPU, kvm_int_arg(apic_id), err);
 
 	memset(vcpu, 0, sizeof(*vcpu));
 	if (fd < 0)
 		return error_prefix(err, "vCPU %d", index);
 	vcpu->vm = vm;
 	vcpu->index = index;
+	vcpu->apic_id = apic_id;
 	vcpu->parked = true;
 	kvm_handle_init(&vcpu->kvm, vm->kvm, fd);
 	vcpu->run = kvm_map_run(&vcpu->kvm, err);

@@ -42,7 +42,8 @@ struct vcpu_frozen {
 struct vcpu {
 	/* Constant while the thread exists. */
 	struct vm *vm;
-	int index;                      /* also the APIC id */
+	int index;
+	uint32_t apic_id;
 	struct kvm_handle kvm;
 	struct kvm_run *run;            /* the vCPU thread's, but for immediate_exit */
 	pthread_t thread;
@@ -70,8 +71,8 @@ struct vcpu {
 enum vcpu_command { VCPU_PARK, VCPU_RUN, VCPU_QUIT };
 
 /*
- * Creates vCPU `index` of a VM: descriptor, run page, state.  No thread yet.  On failure there is
- * nothing to destroy.
+ * Creates vCPU `index` of a VM, whose topology says which APIC id it has: descriptor, run page,
+ * state.  No thread yet.  On failure there is nothing to destroy.
  */
 int vcpu_create(struct vcpu *vcpu, struct vm *vm, int index, struct error *err);
 

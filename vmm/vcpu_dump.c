@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "vmm/log.h"
-#include "vmm/pagewalk.h"
+#include "vmm/vcpu_space.h"
 #include "vmm/vm.h"
 
 #define EFER_LMA (1ULL << 10)
@@ -45,7 +45,7 @@ static uint64_t linear_rip(const struct kvm_regs *regs, const struct kvm_sregs2 
 	return (uint32_t)(sregs->cs.base + regs->rip);
 }
 
-static void dump_code(const struct vcpu *vcpu, const struct kvm_regs *regs,
+static void dump_code(struct vcpu *vcpu, const struct kvm_regs *regs,
 		      const struct kvm_sregs2 *sregs)
 {
 	uint64_t rip = linear_rip(regs, sregs);
@@ -53,10 +53,12 @@ static void dump_code(const struct vcpu *vcpu, const struct kvm_regs *regs,
 	const uint8_t *code = vcpu->failed_insn;
 	size_t len = vcpu->failed_insn_len;
 	char text[3 * VCPU_INSN_MAX + 1] = "";
+	struct page_space space;
 
 	if (!len) {
 		code = memory;
-		len = pagewalk_read(&vcpu->vm->memory, sregs, rip, memory, sizeof(memory));
+		if (vcpu_page_space(&vcpu->state, &vcpu->vm->memory, &space, NULL) == 0)
+			len = page_space_read(&space, rip, memory, sizeof(memory));
 	}
 	for (size_t i = 0; i < len; i++)
 		snprintf(text + 3 * i, 4, " %02x", code[i]);

@@ -7,8 +7,11 @@
 
 #include "vmm/log.h"
 #include "vmm/vm.h"
+#include "vmm/xen_hvm.h"
 
 /* Exits of KVM_RUN, on the vCPU's thread. */
+
+#define EFER_LMA        (1ULL << 10)
 
 static enum after_exit handle_io(struct vcpu *vcpu)
 {
@@ -97,6 +100,28 @@ enum after_exit vcpu_fail_run(struct vcpu *vcpu)
 	return fail(vcpu);
 }
 
+/*
+ * The MSR filter has Xen's MSR in it and nothing else.  Which mode the vCPU is in, only the kernel
+ * knows now; no register is touched between this and the completion of the instruction.
+ */
+static enum after_exit handle_wrmsr(struct vcpu *vcpu)
+{
+	struct xen_hvm *xen = vcpu->vm->xen;
+	struct kvm_run *run = vcpu->run;
+	struct kvm_sregs sregs;
+
+	run->msr.error = 1;             /* #GP, unless all goes well */
+	if (!xen || run->msr.index != xen->msr)
+		return ENTER_AGAIN;
+	if (kvm_ioctl(&vcpu->kvm, KVM_REQ_GET_SREGS, &sregs) < 0) {
+		log_error("vCPU %d: KVM_GET_SREGS: %s", vcpu->index, strerror(errno));
+		return fail(vcpu);
+	}
+	run->msr.error = !xen_hvm_write_page(xen, &vcpu->vm->memory, (uint32_t)vcpu->index,
+					     sregs.efer & EFER_LMA, run->msr.data);
+	return ENTER_AGAIN;
+}
+
 enum after_exit vcpu_handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -106,6 +131,8 @@ enum after_exit vcpu_handle_exit(struct vcpu *vcpu)
 		return handle_io(vcpu);
 	case KVM_EXIT_MMIO:
 		return handle_mmio(vcpu);
+	case KVM_EXIT_X86_WRMSR:
+		return handle_wrmsr(vcpu);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return ENTER_AGAIN;

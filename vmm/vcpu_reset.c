@@ -6,6 +6,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/lapic.h"
+#include "vmm/nested.h"
 
 /* IA32_APIC_BASE: Intel SDM vol. 3A, figure 11-5. */
 #define APIC_BASE_ADDRESS 0xfee00000
@@ -86,7 +87,8 @@ static int reset_xsave(struct vcpu_state *s, struct error *err)
 	return 0;
 }
 
-static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *err)
+static int reset_lapic(struct vcpu_state *s, uint32_t apic_id, bool boot_processor,
+		       struct error *err)
 {
 	struct kvm_lapic_state *lapic = vcpu_state_lapic_edit(s, err);
 	uint32_t version;
@@ -96,7 +98,8 @@ static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *
 	version = lapic_register(lapic, LAPIC_VERSION);
 	memset(lapic, 0, sizeof(*lapic));
 	lapic_set_register(lapic, LAPIC_VERSION, version);
-	lapic_set_register(lapic, LAPIC_ID, (uint32_t)s->index << 24);
+	/* It starts in xAPIC mode, where ids have 8 bits; KVM knows the rest. */
+	lapic_set_register(lapic, LAPIC_ID, apic_id << 24);
 	lapic_set_register(lapic, LAPIC_DFR, 0xffffffff);
 	lapic_set_register(lapic, LAPIC_SVR, 0xff);
 	lapic_set_register(lapic, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
@@ -108,7 +111,11 @@ static int reset_lapic(struct vcpu_state *s, bool boot_processor, struct error *
 	return 0;
 }
 
-static int reset_msrs(struct vcpu_state *s, struct error *err)
+/*
+ * `all`: even those that have the value already, because it is an inner guest's, and the outer
+ * one's comes back when that is left.
+ */
+static int reset_msrs(struct vcpu_state *s, bool all, struct error *err)
 {
 	struct error absent;
 
@@ -126,7 +133,7 @@ static int reset_msrs(struct vcpu_state *s, struct error *err)
 			return -1;
 		}
 		/* Time goes on by itself, so that it has to be written whatever was just read. */
-		if (value != msr->reset_value || msr->group != MSR_GROUP_PLAIN)
+		if (all || value != msr->reset_value || msr->group != MSR_GROUP_PLAIN)
 			if (vcpu_state_msr_edit(s, i, msr->reset_value, err) < 0)
 				return -1;
 	}
@@ -165,34 +172,25 @@ static int reset_debugregs(struct vcpu_state *s, struct error *err)
 	return 0;
 }
 
-/* Out of VMX or SVM operation: api.rst 4.114 and 4.115 for the addresses that mean "none". */
-static int reset_nested(struct vcpu_state *s, struct error *err)
+/* Out of VMX or SVM operation.  `*was_in` says whether the vCPU was in any. */
+static int reset_nested(struct vcpu_state *s, bool *was_in, struct error *err)
 {
 	const struct kvm_nested_state *now;
 	struct kvm_nested_state *nested;
-	uint16_t format;
 
+	*was_in = false;
 	if (!vcpu_state_offers(s, SUBSTATE_NESTED))
 		return 0;
 	now = vcpu_state_nested(s, err);
 	if (!now)
 		return -1;
-	if (now->size <= sizeof(*now) && !(now->flags & KVM_STATE_NESTED_GUEST_MODE) &&
-	    (now->format != KVM_STATE_NESTED_FORMAT_VMX || now->hdr.vmx.vmxon_pa == (uint64_t)-1))
+	if (nested_is_off(now))
 		return 0;
+	*was_in = true;
 	nested = vcpu_state_nested_edit(s, err);
 	if (!nested)
 		return -1;
-	format = nested->format;
-	memset(nested, 0, sizeof(*nested));
-	nested->format = format;
-	nested->size = sizeof(*nested);
-	if (format == KVM_STATE_NESTED_FORMAT_VMX) {
-		nested->hdr.vmx.vmxon_pa = (uint64_t)-1;
-		nested->hdr.vmx.vmcs12_pa = (uint64_t)-1;
-	} else {
-		nested->flags = KVM_STATE_NESTED_GIF_SET;
-	}
+	nested_turn_off(nested, nested->format);
 	return 0;
 }
 
@@ -221,12 +219,16 @@ static int reset_feature_control(struct vcpu_state *s, struct error *err)
 	return 0;
 }
 
-int vcpu_reset_edit(struct vcpu_state *s, bool boot_processor, struct error *err)
+int vcpu_reset_edit(struct vcpu_state *s, uint32_t apic_id, bool boot_processor,
+		    struct error *err)
 {
-	if (reset_regs(s, err) < 0 || reset_sregs(s, boot_processor, err) < 0 ||
-	    reset_xsave(s, err) < 0 || reset_lapic(s, boot_processor, err) < 0 ||
-	    reset_msrs(s, err) < 0 || reset_events(s, err) < 0 || reset_debugregs(s, err) < 0 ||
-	    reset_nested(s, err) < 0 || reset_feature_control(s, err) < 0)
+	bool was_nested;
+
+	if (reset_nested(s, &was_nested, err) < 0 || reset_regs(s, err) < 0 ||
+	    reset_sregs(s, boot_processor, err) < 0 || reset_xsave(s, err) < 0 ||
+	    reset_lapic(s, apic_id, boot_processor, err) < 0 || reset_msrs(s, was_nested, err) < 0 ||
+	    reset_events(s, err) < 0 || reset_debugregs(s, err) < 0 ||
+	    reset_feature_control(s, err) < 0)
 		return -1;
 	if (vcpu_state_offers(s, SUBSTATE_XCRS)) {
 		struct kvm_xcrs *xcrs = vcpu_state_xcrs_edit(s, err);

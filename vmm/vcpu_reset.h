@@ -11,6 +11,7 @@
  * The boot processor is left runnable at the reset vector, the others wait for an INIT.  The hook
  * vcpu_state_after_reset() puts it into the kernel.
  */
-int vcpu_reset_edit(struct vcpu_state *s, bool boot_processor, struct error *err);
+int vcpu_reset_edit(struct vcpu_state *s, uint32_t apic_id, bool boot_processor,
+		    struct error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/nested.h"
 #include "vmm/vcpu_state_internal.h"
 
 #define CR0_PG   (1UL << 31)
@@ -287,11 +288,12 @@ int vcpu_state_fpu(struct vcpu_state *s, struct kvm_fpu *fpu, struct error *err)
 
 int vcpu_state_msr(struct vcpu_state *s, unsigned int position, uint64_t *value, struct error *err)
 {
+	uint32_t index = s->msr_table->msr[position].index;
+
 	if (fetch(s, SUBSTATE_MSRS, err) < 0)
 		return -1;
-	if (s->msr_absent[position])
-		return error_set(err, ENOENT, "vCPU %d has no MSR 0x%x", s->index,
-				 s->msr_table->msr[position].index);
+	if (s->msr_absent[position] || index == s->msr_table->excluded)
+		return error_set(err, ENOENT, "vCPU %d has no MSR 0x%x", s->index, index);
 	*value = s->msr_value[position];
 	return 0;
 }
@@ -308,6 +310,20 @@ int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t va
 	s->msr_dirty[position] = true;
 	s->dirty |= substate_bit(SUBSTATE_MSRS);
 	return 0;
+}
+
+void vcpu_state_msr_revert(struct vcpu_state *s, unsigned int position)
+{
+	bool dirty = false;
+
+	if (!(s->dirty & substate_bit(SUBSTATE_MSRS)))
+		return;
+	s->msr_dirty[position] = false;
+	for (unsigned int i = 0; i < s->msr_table->count; i++)
+		dirty |= s->msr_dirty[i];
+	if (!dirty)
+		s->dirty &= ~substate_bit(SUBSTATE_MSRS);
+	forget(s, substate_bit(SUBSTATE_MSRS));
 }
 
 int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *from, struct error *err)
@@ -366,24 +382,31 @@ static int write_one(struct vcpu_state *s, enum vcpu_substate sub, enum vcpu_lev
 }
 
 /*
- * In KVM's VMX code, SET_NESTED_STATE of a vCPU inside its inner guest loads RIP, RSP and RFLAGS
- * from the inner guest's control block, so that regs have to follow it.
+ * In the order of the table, but for nested guests (KVM: vmx/nested.c, svm/nested.c,
+ * svm_set_efer()):
+ *   - Out of everything comes first.  While the vCPU is in its inner guest, what is written goes
+ *     into that one's control block, and leaving it, which also happens when SREGS clears
+ *     EFER.SVME, brings back the outer one's; while it is in VMX operation, SREGS without CR4.VMXE
+ *     is refused.
+ *   - Into something comes behind sregs, which enable it, and behind the MSRs that describe VMX.
+ *   - SET_NESTED_STATE of VMX inside an inner guest loads RIP, RSP and RFLAGS from its control
+ *     block, so that regs have to follow.
  */
-static bool regs_follow_nested(const struct vcpu_state *s, enum vcpu_level level)
-{
-	return level >= VCPU_LEVEL_RESET && (s->dirty & substate_bit(SUBSTATE_NESTED)) &&
-	       s->nested->format == KVM_STATE_NESTED_FORMAT_VMX &&
-	       (s->nested->flags & KVM_STATE_NESTED_GUEST_MODE);
-}
-
-/* In the order of the table. */
 static int write_all(struct vcpu_state *s, enum vcpu_level level, struct error *err)
 {
-	bool regs_last = regs_follow_nested(s, level);
+	bool nested = level >= VCPU_LEVEL_RESET && (s->dirty & substate_bit(SUBSTATE_NESTED));
+	bool vmx = nested && s->nested->format == KVM_STATE_NESTED_FORMAT_VMX;
+	bool off = nested && nested_is_off(s->nested);
+	bool regs_last = vmx && !off && (s->nested->flags & KVM_STATE_NESTED_GUEST_MODE);
 
 	for (int sub = 0; sub < SUBSTATE_COUNT; sub++) {
+		if (sub == SUBSTATE_REGS && off && write_one(s, SUBSTATE_NESTED, level, err) < 0)
+			return -1;
 		if (sub == SUBSTATE_REGS && regs_last)
 			continue;
+		if (sub == SUBSTATE_NESTED && vmx && !off &&
+		    substates_set_vmx_msrs(s, level, err) < 0)
+			return -1;
 		if (write_one(s, (enum vcpu_substate)sub, level, err) < 0)
 			return -1;
 		if (sub == SUBSTATE_NESTED && regs_last && write_one(s, SUBSTATE_REGS, level, err) < 0)

@@ -185,6 +185,8 @@ uint64_t *vcpu_state_feature_control_edit(struct vcpu_state *s, struct error *er
 /* Marks that one MSR dirty and no other. */
 int vcpu_state_msr_edit(struct vcpu_state *s, unsigned int position, uint64_t value,
 			struct error *err);
+/* Takes back the edit of one MSR, which a hook could not write: it is what the kernel has. */
+void vcpu_state_msr_revert(struct vcpu_state *s, unsigned int position);
 /* Takes a copy of the table. */
 int vcpu_state_cpuid_edit(struct vcpu_state *s, const struct kvm_cpuid2 *table, struct error *err);
 
@@ -200,10 +202,12 @@ int vcpu_state_replace(struct vcpu_state *s, uint32_t mask, struct error *err);
 /*
  * The hooks: the only writers to the kernel.  Each writes, in the order of the table, what is dirty
  * and belongs to its level or a lower one.  At FULL, regs go before sregs, each written once, so
- * that paging is still off when KVM_SET_REGS comes: that keeps the stale-CR3 bug of Linux 2.6.38
- * to 2.6.39 quiet.  (The exception is a vCPU restored inside a nested guest: KVM's VMX code takes
- * RIP, RSP and RFLAGS from the inner guest's control block in KVM_SET_NESTED_STATE, so there regs
- * follow.)  A hook that fails says which request and why; what it had not written stays dirty.
+ * that paging is still off when KVM_SET_REGS comes: that keeps the stale-CR3 bug of Linux 2.6.38 to
+ * 2.6.39 quiet.  (The exceptions are for nested guests: a state outside of VMX and SVM operation is
+ * written in front of regs and sregs, since leaving an inner guest overwrites those; and of a vCPU
+ * restored inside one KVM's VMX code takes RIP, RSP and RFLAGS from its control block in
+ * KVM_SET_NESTED_STATE, so there regs follow.)  A hook that fails says which request and why; what
+ * it had not written stays dirty.
  */
 int vcpu_state_after_init(struct vcpu_state *s, struct error *err);     /* FULL */
 int vcpu_state_after_load(struct vcpu_state *s, struct error *err);     /* FULL */

@@ -16,6 +16,13 @@ struct substate_ops {
 };
 extern const struct substate_ops substate_ops[SUBSTATE_COUNT];
 
+/*
+ * Of the MSRs that are dirty and belong to `level`, writes those that describe VMX, and leaves the
+ * rest to the set() of SUBSTATE_MSRS.  KVM takes them no more once the vCPU is in VMX operation
+ * (vmx_set_vmx_msr(): EBUSY).
+ */
+int substates_set_vmx_msrs(struct vcpu_state *s, enum vcpu_level level, struct error *err);
+
 /* Memory for the copies of the substates of `mask`, where they need some and have none yet. */
 int substates_allocate(struct vcpu_state *s, uint32_t mask, struct error *err);
 /* All of the copy, which has its memory, becomes zero. */

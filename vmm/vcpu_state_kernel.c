@@ -360,8 +360,12 @@ static int get_msrs(struct vcpu_state *s, struct error *err)
 	return rc < 0 ? -1 : 0;
 }
 
-/* What was written is clean at once, so that a failure in the middle leaves only the rest dirty. */
-static int set_msrs(struct vcpu_state *s, enum vcpu_level level, bool *left, struct error *err)
+/*
+ * What was written is clean at once, so that a failure in the middle leaves only the rest dirty.
+ * `vmx_only`: of those that describe VMX, which have an occasion of their own.
+ */
+static int set_some_msrs(struct vcpu_state *s, enum vcpu_level level, bool vmx_only, bool *left,
+			 struct error *err)
 {
 	struct msr_batch batch;
 	unsigned int next = 0;
@@ -374,7 +378,8 @@ static int set_msrs(struct vcpu_state *s, enum vcpu_level level, bool *left, str
 		for (; next < s->msr_table->count && batch.msrs->nmsrs < MSRS_MAX; next++) {
 			if (!s->msr_dirty[next])
 				continue;
-			if (s->msr_table->msr[next].level <= level)
+			if (s->msr_table->msr[next].level <= level &&
+			    (!vmx_only || msr_describes_vmx(s->msr_table->msr[next].index)))
 				batch_add(&batch, s, next);
 			else
 				*left = true;
@@ -396,6 +401,20 @@ static int set_msrs(struct vcpu_state *s, enum vcpu_level level, bool *left, str
 	}
 	free(batch.msrs);
 	return rc < 0 ? -1 : 0;
+}
+
+static int set_msrs(struct vcpu_state *s, enum vcpu_level level, bool *left, struct error *err)
+{
+	return set_some_msrs(s, level, false, left, err);
+}
+
+int substates_set_vmx_msrs(struct vcpu_state *s, enum vcpu_level level, struct error *err)
+{
+	bool left;
+
+	if (!(s->dirty & substate_bit(SUBSTATE_MSRS)))
+		return 0;
+	return set_some_msrs(s, level, true, &left, err);
 }
 
 /* One GET serves both substates; neither overwrites the other's edit. */

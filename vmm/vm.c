@@ -17,10 +17,8 @@
 #define IDENTITY_MAP_ADDRESS 0xfffbc000ULL
 #define TSS_ADDRESS          0xfffbd000UL
 
-#define VCPUS_MAX 1024
-
-/* With more of them APIC ids do not fit into 8 bits any longer: see enable_x2apic_api(). */
-#define VCPUS_MAX_XAPIC 254
+/* A higher one does not fit into 8 bits, or is the broadcast: see enable_x2apic_api(). */
+#define XAPIC_ID_MAX 254
 #define X2APIC_API (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
 
 static int create_kvm_vm(struct vm *vm, struct error *err)
@@ -45,7 +43,7 @@ static int enable_x2apic_api(struct vm *vm, struct error *err)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_X2APIC_API, .args[0] = X2APIC_API };
 
-	if (vm->config.cpus > VCPUS_MAX_XAPIC &&
+	if (cpu_topology_max_apic_id(&vm->topology) > XAPIC_ID_MAX &&
 	    kvm_call(&vm->handle, KVM_REQ_ENABLE_CAP, &cap, err) < 0)
 		return error_prefix(err, "KVM_CAP_X2APIC_API");
 	return 0;
@@ -135,30 +133,64 @@ static int create_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static int create_xen(struct vm *vm, struct error *err)
+{
+	if (!vm->config.xen)
+		return 0;
+	vm->xen = xen_hvm_new(vm->kvm, vm->config.xen, err);
+	if (!vm->xen)
+		return error_prefix(err, "Xen PV-on-HVM");
+	/* What comes in brings along where it is in CPUID, and which pages have been written. */
+	if (vm->config.incoming)
+		return 0;
+	return xen_hvm_enable(vm->xen, &vm->handle, vm->msr_table, err);
+}
+
+/* Behind all else that is in the table, for its place depends on that.  `khz`: as cpuid_new() got it. */
+static int add_xen_cpuid(struct vm *vm, struct kvm_cpuid2 **cpuid, uint32_t khz,
+			 struct error *err)
+{
+	if (!vm->xen)
+		return 0;
+	if (!khz && vm_tsc_khz(vm, &khz, err) < 0)
+		return -1;
+	return xen_hvm_add_cpuid(vm->xen, cpuid, khz, err);
+}
+
 /*
  * The state in which the machine starts.  Of a fresh vCPU the kernel has already reset everything,
  * so all that is edited is what differs: CPUID, and the boot processor's entry into the image.
  */
 static int init_vcpus(struct vm *vm, struct error *err)
 {
+	struct cpuid_changes told = { .nr = 0 };
 	struct kvm_cpuid2 *cpuid;
+	uint32_t tsc_khz;
 	int rc;
 
 	/* What comes in brings all of it along. */
 	if (vm->config.incoming)
 		return 0;
-	cpuid = cpuid_new(vm->kvm, vm->nr_vcpus, err);
-	rc = cpuid ? 0 : -1;
+	if (vm_cpu_resolve(vm, err) < 0 || vm_cpu_edit_tsc(vm, &tsc_khz, err) < 0)
+		return -1;
+	cpuid = cpuid_new(vm->kvm, &vm->cpu, &vm->topology, tsc_khz, err);
+	rc = cpuid ? add_xen_cpuid(vm, &cpuid, tsc_khz, err) : -1;
 
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++) {
 		struct vcpu_state *state = &vm->vcpu[i].state;
 
-		cpuid_set_apic_id(cpuid, i);
+		cpuid_set_vcpu(cpuid, &vm->cpu, &vm->topology, i);
+		if (vm->xen)
+			xen_hvm_set_vcpu_id(vm->xen, cpuid, i);
 		rc = vcpu_state_cpuid_edit(state, cpuid, err);
 		if (rc == 0 && i == 0)
 			rc = vm_boot(vm, err);
 		if (rc == 0)
 			rc = vcpu_state_after_init(state, err);
+		if (rc == 0)
+			rc = vm_cpu_compare(vm, i, cpuid, &told, err);
+		if (rc == 0)
+			rc = vm_cpu_init_msrs(vm, i, err);
 	}
 	free(cpuid);
 	return rc;
@@ -168,22 +200,41 @@ int vm_boot(struct vm *vm, struct error *err)
 {
 	struct boot_entry entry;
 
-	if (boot_load(vm->boot, &vm->memory, vm->nr_vcpus, &entry, err) < 0)
+	if (boot_load(vm->boot, &vm->memory, &vm->topology, &entry, err) < 0)
 		return -1;
 	vm_devices_boot(vm->devices);
 	return boot_state_edit(&vm->vcpu[0].state, &entry, err);
 }
 
+static struct cpu_topology topology_of(const struct vm_config *config)
+{
+	return cpu_topology_cpus(&config->topology) ? config->topology :
+	       cpu_topology_of_cores(config->cpus);
+}
+
 static int check_config(const struct kvm *kvm, const struct vm_config *config, struct error *err)
 {
-	unsigned int max = kvm->caps.max_vcpus < VCPUS_MAX ? kvm->caps.max_vcpus : VCPUS_MAX;
+	const struct kvm_caps *caps = &kvm->caps;
+	struct cpu_topology topology = topology_of(config);
+	unsigned int max = caps->max_vcpus < CPU_TOPOLOGY_MAX_CPUS ? caps->max_vcpus :
+			   CPU_TOPOLOGY_MAX_CPUS;
+	uint32_t id;
 
 	if (config->cpus < 1 || config->cpus > max)
 		return error_set(err, EINVAL, "%u vCPUs: this host's KVM can have 1 to %u",
 				 config->cpus, max);
-	if (config->cpus > VCPUS_MAX_XAPIC && (kvm->caps.x2apic_api & X2APIC_API) != X2APIC_API)
-		return error_set(err, ENOTSUP, "%u vCPUs: more than %u need KVM_CAP_X2APIC_API, which "
-				 "this host's KVM lacks", config->cpus, VCPUS_MAX_XAPIC);
+	if (cpu_topology_cpus(&topology) != config->cpus)
+		return error_set(err, EINVAL, "%u vCPUs: their topology is one of %u", config->cpus,
+				 cpu_topology_cpus(&topology));
+	id = cpu_topology_max_apic_id(&topology);
+	if (id >= caps->max_vcpu_id)
+		return error_set(err, EINVAL, "%u vCPUs of this topology have APIC ids up to %u, and "
+				 "this host's KVM takes them below %u (KVM_CAP_MAX_VCPU_ID)",
+				 config->cpus, id, caps->max_vcpu_id);
+	if (id > XAPIC_ID_MAX && (caps->x2apic_api & X2APIC_API) != X2APIC_API)
+		return error_set(err, ENOTSUP, "%u vCPUs of this topology have APIC ids up to %u; those "
+				 "above %u need KVM_CAP_X2APIC_API, which this host's KVM lacks",
+				 config->cpus, id, XAPIC_ID_MAX);
 	return 0;
 }
 
@@ -203,7 +254,7 @@ static int build(struct vm *vm, struct error *err)
 	vm->msr_table = msr_table_new(vm->kvm, err);
 	if (!vm->msr_table)
 		return -1;
-	if (create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
+	if (create_xen(vm, err) < 0 || create_vcpus(vm, err) < 0 || init_vcpus(vm, err) < 0)
 		return -1;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vcpu_start(&vm->vcpu[i], err) < 0)
@@ -225,6 +276,7 @@ int vm_create(struct vm **out, struct kvm *kvm, const struct vm_config *config,
 	vm->kvm = kvm;
 	vm->callbacks = *callbacks;
 	vm->config = *config;
+	vm->topology = topology_of(config);
 	vm->actions = config->actions;
 	vm->handle.fd = -1;
 	vm->state = config->incoming ? RUN_STATE_INMIGRATE : RUN_STATE_PRELAUNCH;
@@ -258,6 +310,8 @@ void vm_destroy(struct vm *vm)
 	if (vm->handle.fd >= 0)
 		kvm_handle_close(&vm->handle);
 	memory_destroy(&vm->memory);
+	/* Not before the VM, whose kernel may read its blobs. */
+	xen_hvm_free(vm->xen);
 	free(vm->msr_table);
 	boot_close(vm->boot);
 	free(vm);

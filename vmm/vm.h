@@ -8,11 +8,14 @@
 
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
+#include "vmm/cpu_model.h"
+#include "vmm/cpu_topology.h"
 #include "vmm/kvm.h"
 #include "vmm/memory.h"
 #include "vmm/migration.h"
 #include "vmm/runstate.h"
 #include "vmm/vcpu.h"
+#include "vmm/xen_hvm.h"
 
 /*
  * One virtual machine.
@@ -95,6 +98,8 @@ struct clone;
 
 struct vm_config {
 	unsigned int cpus;              /* 1..1024 */
+	struct cpu_topology topology;   /* of so many vCPUs; all 0: cores of one socket */
+	const struct cpu_config *cpu;   /* NULL: model host.  Incoming state brings its own */
 	uint64_t memory;                /* in bytes, a multiple of 4096 */
 	struct boot_config boot;
 	struct vm_actions actions;      /* at first */
@@ -105,6 +110,7 @@ struct vm_config {
 	bool incoming;
 	/* Whose RAM is mapped; NULL once it is, or where there is none (clone.h). */
 	struct clone *clone;
+	const struct xen_hvm_config *xen;       /* NULL: none; it and its strings must stay */
 	bool incoming_defer;            /* it is not known yet from where; one that fails may be followed */
 	bool start_running;             /* what has come runs, if it ran where it was saved */
 	bool force_cpuid;               /* features the guest saw and this host lacks: only a warning */
@@ -146,7 +152,10 @@ struct vm {
 	struct vm_devices *devices;
 	struct boot *boot;
 	struct msr_table *msr_table;
+	struct xen_hvm *xen;            /* NULL: none; of incoming state it comes with that */
 	struct vm_pristine pristine;
+	struct cpu_topology topology;
+	struct cpu cpu;                 /* what vCPUs show; all 0 where the state came from elsewhere */
 	unsigned int nr_vcpus;
 	struct vcpu *vcpu;              /* nr_vcpus of them */
 
@@ -155,6 +164,7 @@ struct vm {
 	struct vm_actions actions;
 	struct migration *migration;    /* the last one; NULL before the first */
 	bool autostart;                 /* what comes in may run */
+	bool pdptrs_warned;             /* that snapshots lack them has been said */
 	bool time_stopped;              /* what follows is of the moment when the VM stopped */
 	bool clock_saved, pit_saved;    /* to be set at cont */
 	bool pit_halted;                /* the kernel's does not tick until then */
@@ -162,7 +172,7 @@ struct vm {
 	struct kvm_pit_state2 pit;
 	int64_t pit_ns;                 /* CLOCK_MONOTONIC of `pit` */
 	uint64_t stop_tsc;              /* the host's */
-	uint32_t host_tsc_khz;          /* where a load gave vCPUs another frequency; else 0 */
+	uint32_t host_tsc_khz;          /* where vCPUs have been given another frequency; else 0 */
 	struct vm_sync_counts at_stop;
 	bool held_back, go_pending;     /* see vm_hold_back() */
 
@@ -176,7 +186,7 @@ struct vm {
 
 /*
  * Creates a machine: VM, memory, interrupt controllers, devices, vCPUs and their threads (parked),
- * and loads what config->boot names.  Run state prelaunch.  `kvm` and the strings of `config` must
+ * and loads what config->boot names.  Run state prelaunch.  `kvm` and what `config` points to must
  * outlive it.  On failure *vm is NULL and nothing is left behind.
  */
 int vm_create(struct vm **vm, struct kvm *kvm, const struct vm_config *config,

@@ -9,6 +9,25 @@
 /* Loads the boot images and edits the boot processor's state into their entry. */
 int vm_boot(struct vm *vm, struct error *err);
 
+/* vm_cpu.c */
+
+struct cpuid_changes;
+
+/* vm->cpu, of what config.cpu asks for; says what of that can not be had. */
+int vm_cpu_resolve(struct vm *vm, struct error *err);
+/* How fast the TSC of the first vCPU runs, in kHz; 0 when KVM can not say. */
+int vm_tsc_khz(struct vm *vm, uint32_t *khz, struct error *err);
+/*
+ * Before the first run: gives all vCPUs the frequency that was asked for, if any.  `*khz` is what the
+ * CPUID table is to say, 0 where it needs to say nothing.
+ */
+int vm_cpu_edit_tsc(struct vm *vm, uint32_t *khz, struct error *err);
+/* Reads the table of a vCPU back, and logs what KVM has made of the one it was given. */
+int vm_cpu_compare(struct vm *vm, unsigned int vcpu, const struct kvm_cpuid2 *set,
+		   struct cpuid_changes *told, struct error *err);
+/* A new vCPU that has its table gets the MSRs that belong to it: feature_msrs.h. */
+int vm_cpu_init_msrs(struct vm *vm, unsigned int vcpu, struct error *err);
+
 /* clone.c */
 
 struct clone;

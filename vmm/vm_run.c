@@ -246,7 +246,7 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 		return 0;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		vcpu_state_refresh(&vm->vcpu[i].state);
-		if (vcpu_reset_edit(&vm->vcpu[i].state, i == 0, err) < 0)
+		if (vcpu_reset_edit(&vm->vcpu[i].state, vm->vcpu[i].apic_id, i == 0, err) < 0)
 			return -1;
 	}
 	if (vm_boot(vm, err) < 0)
@@ -285,6 +285,8 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 				 "is done, or cancel that (migrate_cancel)");
 	park_all(vm);
 	vm_devices_reset(vm->devices);
+	if (vm->xen)
+		xen_hvm_reset(vm->xen);
 	if (reset_irqchips(vm, err) < 0 || reset_vcpus(vm, err) < 0 ||
 	    (was_running && write_back(vm, err) < 0)) {
 		/* Neither the old machine nor a new one: it stops, instead of running half of each. */

@@ -10,6 +10,8 @@
 #include "vmm/boot/boot.h"
 #include "vmm/memory.h"
 
+static const struct cpu_topology one_cpu = { 1, 1, 1, 1 };
+
 /*
  * libFuzzer: the input is a kernel image.  It is opened, loaded, and loaded anew over RAM that has
  * been in use; RAM is on the heap, so that AddressSanitizer sees a write beside it.
@@ -57,9 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config.nr_initrd = size % 8 == 7;
 
 	boot = boot_open(&config, &err);
-	if (boot && boot_load(boot, &ram, 1, &first, &err) == 0) {
+	if (boot && boot_load(boot, &ram, &one_cpu, &first, &err) == 0) {
 		check_entry(&ram, &first);
-		CHECK(boot_load(boot, &ram, 1, &second, &err) == 0);
+		CHECK(boot_load(boot, &ram, &one_cpu, &second, &err) == 0);
 		CHECK(memcmp(&first, &second, sizeof(first)) == 0);
 		CHECK(err.code == 0);
 	} else {

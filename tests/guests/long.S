@@ -13,34 +13,16 @@
  */
 	.include "long.inc"
 
-	.set WORDS, 64
 	.set MSR_LSTAR, 0xc0000082
 	.set MSR_KERNEL_GS_BASE, 0xc0000102
 
 	.text
-main:	xor	%r15d, %r15d            /* step */
-	mov	$0x0123456789abcdef, %r14       /* CRC */
-	mov	$0x9e3779b97f4a7c15, %r13       /* pseudo-random number */
-	mov	$6364136223846793005, %r12
-	mov	$1442695040888963407, %r11
+main:	sequence_begin
 	call	hide_state
 	sti
 
 step:	call	check_state
-	mov	$words, %edi
-	mov	$WORDS, %ecx
-1:	imul	%r12, %r13
-	add	%r11, %r13
-	mov	(%rdi), %rax
-	rol	$1, %rax
-	xor	%r13, %rax
-	mov	%rax, (%rdi)
-	rol	$5, %r14
-	add	%rax, %r14
-	add	$8, %rdi
-	dec	%ecx
-	jnz	1b
-	inc	%r15
+	sequence_step words
 	call	hide_state
 
 	print	"step "

@@ -6,6 +6,7 @@
 	.set BITS, 32
 	.code32
 	.include "guest.inc"
+	.include "prot.inc"
 
 	.set MULTIBOOT_MAGIC, 0x1badb002
 .ifdef FLAT
@@ -130,19 +131,7 @@ modules_done:
 	jmp	1b
 mmap_done:
 
-	lgdt	gdtr
-	ljmp	$8, $1f                 /* the loader's table may be gone already */
-1:	mov	$16, %eax
-	mov	%eax, %ds
-	mov	%eax, %es
-	mov	%eax, %ss
-	mov	$tick, %eax             /* a 32-bit interrupt gate */
-	mov	%ax, idt + VECTOR_TIMER * 8
-	shr	$16, %eax
-	mov	%ax, idt + VECTOR_TIMER * 8 + 6
-	movw	$8, idt + VECTOR_TIMER * 8 + 2
-	movw	$0x8e00, idt + VECTOR_TIMER * 8 + 4
-	lidt	idtr
+	prot_load_tables VECTOR_TIMER, tick
 	pic_and_pit_init
 	print	"ready\n"
 
@@ -176,6 +165,7 @@ tick:	push	%eax
 	lret	$4
 
 	serial_routines
+	prot_tables
 
 	.section .rodata
 bad_magic:
@@ -183,22 +173,9 @@ bad_magic:
 bad_mode:
 	.asciz	"FAIL mode\n"
 
-	.data
-	.balign	8
-gdt:	.quad	0
-	.quad	0x00cf9b000000ffff      /* 8: flat 32-bit code */
-	.quad	0x00cf93000000ffff      /* 16: flat data */
-gdtr:	.word	. - gdt - 1
-	.long	gdt
-idtr:	.word	idt_end - idt - 1
-	.long	idt
-
 	.bss
 	.balign	16
 ticks:	.skip	4
-	.balign	16
-idt:	.skip	(VECTOR_TIMER + 1) * 8
-idt_end:
 	.balign	16
 	.skip	4096
 stack_top:

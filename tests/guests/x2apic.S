@@ -35,13 +35,6 @@
 	.set AP_STACK, 32
 	.set MAX_CPUS, 1024
 
-	.macro check cond, text
-	j\cond	7772f
-	print	"FAIL \text\n"
-	debug_exit 0
-7772:
-	.endm
-
 	.text
 	.globl _start
 _start:

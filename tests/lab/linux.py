@@ -30,6 +30,7 @@ LOOKS = [
     ("info tlb", rf"{NUMBER}: {NUMBER} [X-][G-][P-][D-][A-][C-][T-][U-][W-]"),
     ("info mem", rf"{NUMBER}-{NUMBER} {NUMBER} [u-]r[w-]"),
     ("info lapic", None),
+    ("info nested -a", r"CPU#\d+ (svm|vmx) guest-mode=0 run-pending=0 .*|this host.*"),
     ("info vcpu-sync", None),
     ("info mtree", None),
     ("xp /8xg 0x1000000", r"[0-9a-f]{16}: 0x[0-9a-f]{16} 0x[0-9a-f]{16}"),
@@ -129,13 +130,13 @@ class Microvm(Guest):
 class LinuxTest(vmond.LiveTest):
     """Tests of one machine, which goes on from one to the next."""
 
-    kernel, image, options = "cloud", "vmlinuz", {}
+    kernel, image, options, more = "cloud", "vmlinuz", {}, ()
 
     @classmethod
     def setUpClass(cls):
         if not FILES:
             raise unittest.SkipTest("FILES is not set: run tests/lab/run.py")
-        cls.machine = Linux(cls.kernel, cls.image, **cls.options)
+        cls.machine = Linux(cls.kernel, cls.image, *cls.more, **cls.options)
         cls.addClassCleanup(cls.machine.close, check=True)
 
     def assert_ends(self, how):

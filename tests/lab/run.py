@@ -5,9 +5,10 @@
 usage: run.py [WORD]...                 only tests whose name contains one of the words
        run.py --inside PART [WORD]...   what the former runs in the lab (see PARTS)
 
-The lab has one processor, so there are two at a time, each with a part of the tests.  Where this
-machine's own KVM has hardware virtualisation, the tests are run on it as well.  VMOND and GUESTS in the environment say where things are, as for the live tests.  Exit status 0 if
-nothing failed, 1 if something did, 77 if everything was skipped.
+The lab has one processor, so there are some side by side, each with a part of the tests.  Where
+this machine's own KVM has hardware virtualisation, the tests are run on it as well.  VMOND and
+GUESTS in the environment say where things are, as for the live tests.  Exit status 0 if nothing
+failed, 1 if something did, 77 if everything was skipped.
 """
 
 import os
@@ -35,13 +36,18 @@ NOT_HERE = 77
 SECONDS, PATIENCE = 1200, 150
 # The largest guest has 5 GiB, of which it touches little.
 MEMORY = 6144
-# What is worth seeing again on a KVM that does not emulate the guest's instructions.
-# What is run side by side: "boots" is about as long as all the rest.
+
+# What is run side by side: "boots" is about as long as all the rest, and "shadow" is a lab of its
+# own, where KVM goes without nested paging.
 PARTS = {"boots": lambda test: ".Boots." in test.id(),
-         "others": lambda test: ".Boots." not in test.id(),
-         "all": lambda test: True}
+         "shadow": lambda test: ".Shadow." in test.id(),
+         "others": lambda test: not re.search(r"\.(Boots|Shadow)\.", test.id()),
+         "all": lambda test: ".Shadow." not in test.id()}
+OPTIONS = {"shadow": ["-p", "kvm-amd.npt=0"]}
+
+# What is worth seeing again on a KVM that does not emulate the guest's instructions.
 LIVE = ["test_real_mode", "test_multiboot", "test_pvh", "test_long_mode", "test_memory_map",
-        "test_what_is_seen"]
+        "test_what_is_seen", "test_xen_guests", "test_xen_clone", "test_xen_vcpus"]
 
 
 COUNTS = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
@@ -91,15 +97,22 @@ def outside(words):
         inside = ["env", f"VMOND={vmond.PROGRAM}", f"GUESTS={vmond.GUESTS}", f"FILES={directory}",
                   f"VMOND_TEST_TIMEOUT={PATIENCE}", sys.executable, os.path.abspath(__file__),
                   "--inside"]
-        lab = [LAB, "-m", str(MEMORY), "-t", str(SECONDS), "--"]
-        parts = ("all",) if words else ("boots", "others")
-        runs = [Part([*lab, *inside, part, *words]) for part in parts]
+        lab = [LAB, "-m", str(MEMORY), "-t", str(SECONDS)]
+        runs = [Part([*lab, *OPTIONS.get(part, []), "--", *inside, part, *words])
+                for part in parts(words)]
         if hardware_virtualisation():
             for part in runs:
                 part.join()
             print("the same on this machine's KVM:", flush=True)
             runs.append(Part([*inside, "all", *words]))
         return total(runs)
+
+
+def parts(words):
+    """Which there are to run: all, or those that have tests of these names."""
+    if not words:
+        return [part for part in PARTS if part != "all"]
+    return [part for part in ("all", "shadow") if selection(part, words)] or ["all"]
 
 
 def hardware_virtualisation():
@@ -146,18 +159,18 @@ def total(runs):
     return NOT_HERE if skipped and not passed else 0
 
 
-def inside(part, words):
+def selection(part, words):
     loader = unittest.defaultTestLoader
     tests = list(live.select(loader.discover(HERE, "test_*.py", HERE), words))
     tests += [test for test in live.select(loader.discover(live.HERE, "test_*.py", live.HERE), LIVE)
               if not words or any(word in test.id() for word in words)]
-    return live.run([test for test in tests if PARTS[part](test)])
+    return [test for test in tests if PARTS[part](test)]
 
 
 def main():
     words = sys.argv[1:]
     if words[:1] == ["--inside"]:
-        return inside(words[1], words[2:])
+        return live.run(selection(words[1], words[2:]))
     return outside(words)
 
 

@@ -74,6 +74,36 @@ def long(text, cpus):
         counts[ap] = int(match[1])
 
 
+def svm(text, cpus):
+    """svm.elf: what its inner guest has come to."""
+    lines = _Lines(text)
+    if not lines.take("svm") or not lines.take("nested paging [01]"):
+        return 0
+    for step, checksum in enumerate(_long_checksums(), 1):
+        if not lines.take(f"step {step} {checksum:016x}"):
+            return step - 1
+
+
+def pae(text, cpus):
+    lines, number, pages, swapped = _Lines(text), 0x9e3779b9, [0, 0], 1
+    if not lines.take("pae") or not lines.take("paging"):
+        return 0
+    where = lines.take("pdptrs (kept|in memory)")
+    if not where:
+        return 0
+    step = 0
+    while True:
+        step += 1
+        number = (number * 1664525 + 1013904223) & 0xffffffff
+        # Which page the first window shows; in each of 64 rounds one is added to, the other XORed.
+        first = swapped ^ (where[1] == "kept")
+        pages[first] = (pages[first] + 64 * number) & 0xffffffff
+        if not lines.take(f"step {step} {sum(pages) & 0xffffffff:08x}"):
+            return step - 1
+        if step % 4 == 0:
+            swapped ^= 1
+
+
 def io_loop(text, cpus):
     lines, counts = _Lines(text), {}
     if not lines.take("io-loop"):

@@ -4,6 +4,7 @@
 import os
 import socket
 
+import chain
 import vmond
 
 
@@ -73,6 +74,25 @@ class Guests(vmond.LiveTest):
                     for ap in range(1, cpus):
                         m.serial.wait(rf"^ap {ap} \d+")
                     self.assertEqual(len(m.qmp.command("query-cpus-fast")), cpus)
+
+    def test_pae(self):
+        """PDPTRs; tests/lab hands them on."""
+        with vmond.Machine("pae.elf") as m:
+            if m.serial.wait(r"^(paging|pae\npae)$")[1] != "paging":
+                # Where it must be possible it is no excuse.
+                self.assertNotIn("VMOND_LAB", os.environ)
+                self.skipTest("this host's KVM has no 32-bit paging")
+            vmond.wait_until(lambda: chain.pae(m.serial.text(), 1) > 8, "progress")
+
+    def test_a_guest_of_a_guest(self):
+        with vmond.Machine("svm.elf") as m:
+            # What a look at it shows goes by the host, not by what the guest does.
+            self.assertEqual("nested" in m.qmp.command("query-vcpu-state")[0],
+                             m.qmp.hmp("info nested").startswith("CPU#0 "))
+            if m.serial.wait("^(none|nested paging .)$")[1] == "none":
+                self.assertNotIn("VMOND_LAB", os.environ)
+                self.skipTest("this host's KVM has no SVM for guests")
+            vmond.wait_until(lambda: chain.svm(m.serial.text(), 1) > 3, "progress")
 
     def test_more_vcpus_than_8_bits_can_tell_apart(self):
         cpus = 300

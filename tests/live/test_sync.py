@@ -18,6 +18,7 @@ LOOKS = [
     ("info tlb", lambda q, m: q.hmp("info tlb")),
     ("info mem", lambda q, m: q.hmp("info mem")),
     ("info lapic", lambda q, m: q.hmp("info lapic")),
+    ("info nested", lambda q, m: q.hmp("info nested -a")),
     ("info vcpu-sync", lambda q, m: q.hmp("info vcpu-sync")),
     ("info mtree", lambda q, m: q.hmp("info mtree")),
     ("x", lambda q, m: q.hmp(f"x /8xg {BASE:#x}")),

@@ -249,8 +249,10 @@ class Machine:
         self.monitor_path = self.path("monitor")
         self.serial = Serial(self.path("serial"))
         self.clients = []
-        argv = [*prefix, PROGRAM, "run", "--cpus", str(cpus), "--memory", memory,
+        argv = [*prefix, PROGRAM, "run", "--memory", memory,
                 "--monitor", "unix:" + self.monitor_path, *kernel]
+        if cpus:                        # none: an option says how many
+            argv += ["--cpus", str(cpus)]
         # Typing needs the guest's input to be our pipe, and its output then goes to our file.
         argv += ["--serial", serial or ("stdio" if typed else "file:" + self.serial.path)]
         if paused:

@@ -20,6 +20,9 @@
 #define TEXT_SIZE       64
 #define DATA_SIZE       32
 
+/* What the machine has that these images boot on. */
+static const struct cpu_topology one_cpu = { 1, 1, 1, 1 };
+
 struct xen_note {
 	Elf64_Nhdr nhdr;
 	char name[4];

@@ -18,7 +18,7 @@ void load(const struct boot_config *config, uint64_t high, const char *format, i
 	for (int i = 0; i < times; i++) {
 		if (i > 0)
 			memset(ram.host, 0xa5, ram.size);
-		ck_assert_msg(boot_load(boot, &ram, 1, &entry, &err) == 0, "%s", err.text);
+		ck_assert_msg(boot_load(boot, &ram, &one_cpu, &entry, &err) == 0, "%s", err.text);
 	}
 }
 

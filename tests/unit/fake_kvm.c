@@ -23,7 +23,10 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	ON_INT(SYS | VM, CHECK_EXTENSION, NONE, fake_check_extension),
 	ON_INT(SYS, GET_VCPU_MMAP_SIZE, NONE, fake_get_mmap_size),
 	ON(SYS, GET_MSR_INDEX_LIST, NONE, fake_get_msr_index_list),
+	ON(SYS, GET_MSR_FEATURE_INDEX_LIST, KVM_CAP_GET_MSR_FEATURES,
+	   fake_get_msr_feature_index_list),
 	ON(SYS, GET_SUPPORTED_CPUID, KVM_CAP_EXT_CPUID, fake_get_supported_cpuid),
+	ON(SYS, GET_EMULATED_CPUID, KVM_CAP_EXT_EMUL_CPUID, fake_get_emulated_cpuid),
 	ON_INT(SYS, CREATE_VM, NONE, fake_create_vm),
 	ON(VM, ENABLE_CAP, NONE, fake_enable_cap),
 	ON_INT(VM, SET_TSS_ADDR, KVM_CAP_SET_TSS_ADDR, fake_set_tss_addr),
@@ -34,6 +37,8 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	ON_INT(VM, SET_BOOT_CPU_ID, KVM_CAP_SET_BOOT_CPU_ID, fake_set_boot_cpu_id),
 	ON_INT(VM, CREATE_VCPU, NONE, fake_create_vcpu),
 	ON(VM, IRQ_LINE, KVM_CAP_IRQCHIP, fake_irq_line),
+	ON(VM, XEN_HVM_CONFIG, KVM_CAP_XEN_HVM, fake_xen_hvm_config),
+	ON(VM, X86_SET_MSR_FILTER, KVM_CAP_X86_MSR_FILTER, fake_set_msr_filter),
 	ON(VM, GET_CLOCK, KVM_CAP_ADJUST_CLOCK, fake_get_clock),
 	ON(VM, SET_CLOCK, KVM_CAP_ADJUST_CLOCK, fake_set_clock),
 	ON(VM, GET_PIT2, KVM_CAP_PIT_STATE2, fake_get_pit2),
@@ -70,7 +75,7 @@ const struct fake_request fake_requests[KVM_REQ_COUNT] = {
 	SETS(SET_FPU, NONE, fake_set_fpu, fake_same_fpu),
 	ON(VCPU, GET_LAPIC, KVM_CAP_IRQCHIP, fake_get_lapic),
 	SETS(SET_LAPIC, KVM_CAP_IRQCHIP, fake_set_lapic, fake_same_lapic),
-	ON(VCPU, GET_MSRS, NONE, fake_get_msrs),
+	ON(SYS | VCPU, GET_MSRS, NONE, fake_get_msrs),
 	SETS(SET_MSRS, NONE, fake_set_msrs, fake_same_msrs),
 	ON(VCPU, GET_VCPU_EVENTS, KVM_CAP_VCPU_EVENTS, fake_get_events),
 	SETS(SET_VCPU_EVENTS, KVM_CAP_VCPU_EVENTS, fake_set_events, fake_same_events),
@@ -141,14 +146,24 @@ static enum kvm_request find_request(unsigned long number)
 	return i;
 }
 
+/*
+ * Whether a read may come between an exit and its completion: sregs, of an instruction that changes
+ * none of them.
+ */
+static bool may_read(const struct fake_vcpu *v, unsigned long request)
+{
+	return v->io.step.action == FAKE_WRMSR && request == KVM_GET_SREGS;
+}
+
 /* I/O is completed by the next KVM_RUN; until then, state is that of half an instruction. */
-static void judge(struct fake_kvm *fake, const struct fake_call *call)
+static void judge(struct fake_kvm *fake, const struct fake_vcpu *v,
+		  const struct fake_call *call)
 {
 	if (call->kind != FAKE_FD_VCPU)
 		return;
 	if (call->running && call->request != KVM_NMI)
 		fake_violate(fake, FAKE_BUSY_VCPU);
-	if (call->io_pending && call->class == KVM_CLASS_GET)
+	if (call->io_pending && call->class == KVM_CLASS_GET && !may_read(v, call->request))
 		fake_violate(fake, FAKE_GET_BEFORE_COMPLETION);
 	if (call->io_pending && call->class == KVM_CLASS_SET)
 		fake_violate(fake, FAKE_SET_BEFORE_COMPLETION);
@@ -166,7 +181,7 @@ static int dispatch(struct fake_kvm *fake, const struct fake_object *object,
 		return -ENOTTY;
 	}
 	call = fake_record(fake, object, request, arg);
-	judge(fake, call);
+	judge(fake, object->vcpu, call);
 	rc = -fake_fault_of(fake, call->request, call->vcpu);
 	if (!rc && r->cap >= 0 && !fake->cap[r->cap]) {
 		fake_violate(fake, FAKE_MISSING_CAP);

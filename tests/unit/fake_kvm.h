@@ -42,9 +42,18 @@ void fake_kvm_free(struct fake_kvm *fake);
 void fake_kvm_set_cap(struct fake_kvm *fake, unsigned int cap, int value);
 /* Adds an MSR (or changes it) that new vCPUs have; `listed`: named by KVM_GET_MSR_INDEX_LIST. */
 void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed);
+/* Adds or changes one that the system descriptor tells of: a feature MSR. */
+void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t value);
 void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index);
 /* The supported CPUID becomes `nr` leaves; more than a caller has room for gives E2BIG. */
 void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr);
+/* A table of the caller's instead, which is copied; and what KVM emulates, nothing at first. */
+void fake_kvm_set_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *entries,
+			unsigned int nr);
+void fake_kvm_set_emulated_cpuid(struct fake_kvm *fake, const struct kvm_cpuid_entry2 *entries,
+				 unsigned int nr);
+/* KVM_STATE_NESTED_FORMAT_VMX, as at first, or _SVM: for new vCPUs. */
+void fake_kvm_set_nested_format(struct fake_kvm *fake, uint16_t format);
 void fake_kvm_set_api_version(struct fake_kvm *fake, int version);
 /* A host that can be told from those of another `id`; with 0, as at first, from none. */
 void fake_kvm_set_host_id(struct fake_kvm *fake, uint8_t id);
@@ -95,6 +104,10 @@ enum fake_poison {
 };
 void fake_kvm_poison(struct fake_kvm *fake, unsigned int poison);
 
+/* Called when a vCPU has got a table, which it may change.  Lock held. */
+typedef void fake_alter_fn(void *opaque, struct fake_vcpu *vcpu);
+void fake_kvm_alter_cpuid(struct fake_kvm *fake, fake_alter_fn *fn, void *opaque);
+
 /*
  * From here on time passes: IA32_TSC is the host's TSC, in the vCPU's frequency, and an offset; each
  * look at it and at the count of an APIC timer finds it further on.  The host's TSC moves with every
@@ -120,6 +133,9 @@ void fake_kvm_windows(struct fake_kvm *fake, fake_window_fn *entry, fake_window_
 #define FAKE_VMCS12_RIP         544
 #define FAKE_VMCS12_RFLAGS      552
 
+/* What registers of an outer guest come back as when its inner guest is left by force. */
+#define FAKE_OUTER              0x07e40000
+
 struct fake_msr {
 	uint32_t index;
 	uint64_t value;
@@ -130,6 +146,7 @@ enum fake_action {
 	FAKE_SPIN,              /* runs until a signal: EINTR */
 	FAKE_GO_ON,             /* what `before` does, then the next step */
 	FAKE_IN, FAKE_OUT, FAKE_MMIO_READ, FAKE_MMIO_WRITE,
+	FAKE_WRMSR, FAKE_RDMSR, /* of index `address`; `data` is written, or what was read */
 	FAKE_HLT,               /* halts in the kernel where there is an APIC, else exits */
 	FAKE_SHUTDOWN,          /* triple fault */
 	FAKE_INTERNAL_ERROR,    /* tells the instruction if it has a size: `data` */
@@ -214,6 +231,7 @@ struct fake_vcpu {
 	unsigned int ticks;             /* of the APIC timer, delivered */
 	unsigned int spurious_wakeups;  /* out of HLT, by SET_MP_STATE or SET_SREGS */
 	unsigned int clock_ctrls;       /* KVMCLOCK_CTRL with success */
+	unsigned int msr_faults;        /* #GP in answer to RDMSR or WRMSR */
 
 	/* Since the last mark or KVM_RUN. */
 	bool deadline_written;
@@ -228,6 +246,12 @@ struct fake_slot {
 
 #define FAKE_MAX_SLOTS  64
 
+/* A range of KVM_X86_SET_MSR_FILTER. */
+struct fake_msr_range {
+	uint32_t flags, base, nmsrs;
+	uint8_t *bitmap;                /* a clear bit denies */
+};
+
 struct fake_vm {
 	int index;
 	int fd;
@@ -239,6 +263,9 @@ struct fake_vm {
 	struct kvm_irqchip irqchips[KVM_NR_IRQCHIPS];
 	struct fake_slot slot[FAKE_MAX_SLOTS];
 	bool line[KVM_IOAPIC_NUM_PINS];
+	struct kvm_xen_hvm_config xen;  /* msr 0: none */
+	uint64_t user_space_msr;        /* KVM_MSR_EXIT_REASON_* */
+	struct fake_msr_range filter[KVM_MSR_FILTER_MAX_RANGES];        /* nmsrs 0: none */
 	unsigned int nr_vcpus;
 	struct fake_vcpu **vcpu;
 };
@@ -313,12 +340,14 @@ enum fake_violation {
 	FAKE_SET_BEFORE_COMPLETION,     /* ... and written */
 	FAKE_MIXED_FPU,                 /* SET_FPU and SET_XSAVE on one vCPU */
 	FAKE_NESTED_BEFORE_SREGS,       /* guest mode restored before VMX or SVM was enabled */
+	FAKE_VMX_MSR_IN_VMX,            /* what VMX can do set while the guest makes use of it */
 	FAKE_DEADLINE_BEFORE_TSC,       /* the deadline is compared with the old TSC */
 	FAKE_DEADLINE_BEFORE_LAPIC,     /* the timer may not be in deadline mode yet: dropped */
 	FAKE_LATE_CPUID,                /* SET_CPUID2 with another table after the first run */
 	FAKE_BAD_FD,                    /* a descriptor that is closed, or of another kind */
 	FAKE_UNKNOWN_REQUEST,
 	FAKE_MISSING_CAP,               /* a request whose capability the host has said it lacks */
+	FAKE_XEN_MSR_SET,               /* KVM_SET_MSRS of Xen's MSR, which writes a page */
 	FAKE_UNMAPPED_RUN,              /* KVM_RUN without a run page; an unmap of something else */
 	FAKE_VIOLATION_COUNT
 };

@@ -8,7 +8,7 @@
 #include "tests/unit/fake_kvm_internal.h"
 #include "vmm/msr.h"
 
-/* State of a vCPU: CPUID, TSC frequency, extended state, MSRs, nested guests, guest debugging. */
+/* State of a vCPU: TSC frequency, extended state, MSRs, guest debugging. */
 
 #define XSAVE_XSTATE_BV         512     /* offset of the header's first member */
 #define XSTATE_SUPPORTED        0xe7ULL /* x87, SSE, AVX, AVX-512 */
@@ -18,56 +18,7 @@
 #define MSR_KVM_WALL_CLOCK      0x4b564d00
 #define MAX_IO_MSRS             256     /* of one KVM_GET_MSRS or KVM_SET_MSRS, and not that many */
 
-/* ---- CPUID and TSC frequency, kvmclock ---- */
-
-static size_t cpuid_size(uint32_t nent)
-{
-	return sizeof(struct kvm_cpuid2) + nent * sizeof(struct kvm_cpuid_entry2);
-}
-
-int fake_get_cpuid2(const struct fake_object *o, void *arg)
-{
-	const struct kvm_cpuid2 *now = o->vcpu->cpuid;
-	struct kvm_cpuid2 *table = arg;
-	uint32_t nent = now ? now->nent : 0;
-
-	if (table->nent < nent)
-		return -E2BIG;          /* without telling how many there are */
-	if (nent)
-		memcpy(table->entries, now->entries, nent * sizeof(now->entries[0]));
-	table->nent = nent;
-	return 0;
-}
-
-bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg)
-{
-	const struct kvm_cpuid2 *table = arg;
-
-	return v->cpuid && v->cpuid->nent == table->nent &&
-	       !memcmp(v->cpuid->entries, table->entries,
-		       table->nent * sizeof(table->entries[0]));
-}
-
-/* What a guest has been told once cannot be taken back: after the first run only the same table. */
-int fake_set_cpuid2(const struct fake_object *o, void *arg)
-{
-	const struct kvm_cpuid2 *table = arg;
-	struct fake_vcpu *v = o->vcpu;
-
-	if (table->nent > 256)
-		return -E2BIG;
-	if (v->has_run && !fake_same_cpuid2(v, arg)) {
-		fake_violate(v->fake, FAKE_LATE_CPUID);
-		return -EINVAL;
-	}
-	free(v->cpuid);
-	v->cpuid = fake_alloc(cpuid_size(table->nent));
-	memcpy(v->cpuid, table, cpuid_size(table->nent));
-	for (uint32_t i = 0; v->fake->poison & FAKE_MORE_CPUID && i < table->nent; i++)
-		if (v->cpuid->entries[i].function == 0x80000001)
-			v->cpuid->entries[i].edx |= 1U << 29;
-	return 0;
-}
+/* ---- TSC frequency, kvmclock ---- */
 
 int fake_get_tsc_khz(const struct fake_object *o, void *arg)
 {
@@ -232,6 +183,15 @@ struct fake_msr *fake_vcpu_msr(struct fake_vcpu *v, uint32_t index)
 	return NULL;
 }
 
+/* As of the processor itself, before there is any vCPU. */
+static struct fake_msr *feature_msr(struct fake_kvm *fake, uint32_t index)
+{
+	for (unsigned int i = 0; fake->cap[KVM_CAP_GET_MSR_FEATURES] && i < fake->nr_feature_msrs; i++)
+		if (fake->feature_msr[i].index == index)
+			return &fake->feature_msr[i];
+	return NULL;
+}
+
 int fake_get_msrs(const struct fake_object *o, void *arg)
 {
 	struct kvm_msrs *msrs = arg;
@@ -239,7 +199,9 @@ int fake_get_msrs(const struct fake_object *o, void *arg)
 	if (msrs->nmsrs >= MAX_IO_MSRS)
 		return -E2BIG;
 	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
-		const struct fake_msr *msr = fake_vcpu_msr(o->vcpu, msrs->entries[i].index);
+		uint32_t index = msrs->entries[i].index;
+		const struct fake_msr *msr = o->vcpu ? fake_vcpu_msr(o->vcpu, index) :
+						       feature_msr(o->fake, index);
 
 		if (!msr || fake_msr_fails(o->fake, msr->index, false))
 			return (int)i;
@@ -297,8 +259,14 @@ int fake_set_msrs(const struct fake_object *o, void *arg)
 	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
 		struct fake_msr *msr = fake_vcpu_msr(v, msrs->entries[i].index);
 
-		if (!msr || fake_msr_fails(o->fake, msr->index, true))
+		if (!msr || fake_msr_fails(o->fake, msr->index, true) ||
+		    !fake_nested_takes_msr(v, msr, msrs->entries[i].data))
 			return (int)i;
+		/* Until Linux 6.15 this is as if the guest had written it. */
+		if (v->vm->xen.msr && msr->index == v->vm->xen.msr) {
+			fake_violate(o->fake, FAKE_XEN_MSR_SET);
+			fake_xen_write_page(v, msrs->entries[i].data);
+		}
 		if (msr->index == MSR_IA32_TSC && v->deadline_written)
 			fake_violate(o->fake, FAKE_DEADLINE_BEFORE_TSC);
 		if (msr->index == MSR_IA32_TSC && o->fake->time_passes)
@@ -320,65 +288,6 @@ int fake_setup_mce(const struct fake_object *o, void *arg)
 	memcpy(&mcg_cap, arg, sizeof(mcg_cap));
 	if (!(mcg_cap & 0xff) || (mcg_cap & 0xff) > (uint64_t)o->fake->cap[KVM_CAP_MCE])
 		return -EINVAL;
-	return 0;
-}
-
-/* ---- Nested guests ---- */
-
-size_t fake_nested_size(const struct fake_kvm *fake)
-{
-	size_t size = (size_t)fake->cap[KVM_CAP_NESTED_STATE];
-
-	return size > sizeof(struct kvm_nested_state) ? size : sizeof(struct kvm_nested_state);
-}
-
-int fake_get_nested(const struct fake_object *o, void *arg)
-{
-	const struct kvm_nested_state *now = o->vcpu->nested;
-	struct kvm_nested_state *nested = arg;
-
-	if (nested->size < now->size) {
-		nested->size = now->size;
-		return -E2BIG;
-	}
-	memcpy(nested, now, now->size);
-	return 0;
-}
-
-bool fake_same_nested(struct fake_vcpu *v, const void *arg)
-{
-	const struct kvm_nested_state *nested = arg;
-
-	return nested->size == v->nested->size && !memcmp(nested, v->nested, nested->size);
-}
-
-/*
- * Restoring a vCPU in guest mode on VMX loads RIP, RSP and RFLAGS from the inner guest's VMCS, as a
- * VM entry would: general registers set before are lost.
- */
-int fake_set_nested(const struct fake_object *o, void *arg)
-{
-	const struct kvm_nested_state *nested = arg;
-	struct fake_vcpu *v = o->vcpu;
-	bool vmx = nested->format == KVM_STATE_NESTED_FORMAT_VMX;
-	bool guest_mode = nested->flags & KVM_STATE_NESTED_GUEST_MODE;
-
-	if (nested->size < sizeof(*nested) || nested->size > fake_nested_size(v->fake) ||
-	    nested->format != v->nested->format ||
-	    (guest_mode && nested->size < sizeof(*nested) + 4096))
-		return -EINVAL;
-	if (guest_mode && !(vmx ? v->sregs.cr4 & X86_CR4_VMXE : v->sregs.efer & X86_EFER_SVME)) {
-		fake_violate(v->fake, FAKE_NESTED_BEFORE_SREGS);
-		return -EINVAL;
-	}
-	memcpy(v->nested, nested, nested->size);
-	if (guest_mode && vmx) {
-		const uint8_t *vmcs12 = (const uint8_t *)nested + sizeof(*nested);
-
-		memcpy(&v->regs.rsp, vmcs12 + FAKE_VMCS12_RSP, 8);
-		memcpy(&v->regs.rip, vmcs12 + FAKE_VMCS12_RIP, 8);
-		memcpy(&v->regs.rflags, vmcs12 + FAKE_VMCS12_RFLAGS, 8);
-	}
 	return 0;
 }
 

@@ -20,7 +20,8 @@ static const struct {
 	int value;
 } default_caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 }, { KVM_CAP_USER_MEMORY, 1 }, { KVM_CAP_SET_TSS_ADDR, 1 },
-	{ KVM_CAP_EXT_CPUID, 1 }, { KVM_CAP_NR_VCPUS, 2 }, { KVM_CAP_NR_MEMSLOTS, FAKE_MAX_SLOTS },
+	{ KVM_CAP_EXT_CPUID, 1 }, { KVM_CAP_EXT_EMUL_CPUID, 1 },
+	 { KVM_CAP_NR_VCPUS, 2 }, { KVM_CAP_NR_MEMSLOTS, FAKE_MAX_SLOTS },
 	{ KVM_CAP_MP_STATE, 1 }, { KVM_CAP_USER_NMI, 1 }, { KVM_CAP_SET_GUEST_DEBUG, 1 },
 	{ KVM_CAP_MCE, 32 }, { KVM_CAP_PIT2, 1 }, { KVM_CAP_SET_BOOT_CPU_ID, 1 },
 	{ KVM_CAP_PIT_STATE2, 1 }, { KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
@@ -31,7 +32,8 @@ static const struct {
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 }, { KVM_CAP_MAX_VCPU_ID, 4096 }, { KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_NESTED_STATE, 128 + 2 * 4096 }, { KVM_CAP_EXCEPTION_PAYLOAD, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 }, { KVM_CAP_SREGS2, 1 }, { KVM_CAP_XSAVE2, 4096 }, { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
-	{ KVM_CAP_X2APIC_API, 3 },
+	{ KVM_CAP_X2APIC_API, 3 }, { KVM_CAP_GET_MSR_FEATURES, 1 },
+	{ KVM_CAP_X86_USER_SPACE_MSR, 1 }, { KVM_CAP_X86_MSR_FILTER, 1 },
 };
 
 /* Linux's list on a machine of today, shortened. */
@@ -67,6 +69,12 @@ struct fake_kvm *fake_kvm_new(void)
 	for (uint32_t index = 0x400; index < 0x400 + 4 * 32; index++)
 		fake_kvm_add_msr(fake, index, 0, false);
 	fake_kvm_add_msr(fake, 0x277, 0x0007040600070406, true);
+	/* Of the vCPUs' own only the platform's information is like the host's from the start. */
+	fake_kvm_add_msr(fake, 0xce, 1U << 31, true);
+	fake_kvm_add_feature_msr(fake, 0x8b, UINT64_C(0xde) << 32);
+	fake_kvm_add_feature_msr(fake, 0xce, 1U << 31);
+	fake_kvm_add_feature_msr(fake, 0x10a, 0x6b);
+	fake_kvm_add_feature_msr(fake, 0x345, 0x32000);
 	return fake;
 }
 
@@ -83,6 +91,8 @@ void fake_kvm_free(struct fake_kvm *fake)
 	free(fake->object);
 	free(fake->call);
 	free(fake->text);
+	free(fake->supported_cpuid);
+	free(fake->emulated_cpuid);
 	pthread_cond_destroy(&fake->progress);
 	pthread_mutex_destroy(&fake->lock);
 	free(fake);
@@ -110,26 +120,39 @@ void fake_kvm_remove_msr(struct fake_kvm *fake, uint32_t index)
 	pthread_mutex_unlock(&fake->lock);
 }
 
-void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed)
+/* Adds it or changes it; returns where it is. */
+static unsigned int put_msr(struct fake_msr *msrs, unsigned int *nr, uint32_t index, uint64_t value)
 {
 	unsigned int i = 0;
 
-	pthread_mutex_lock(&fake->lock);
-	while (i < fake->nr_msrs && fake->msr[i].index != index)
+	while (i < *nr && msrs[i].index != index)
 		i++;
 	if (i == FAKE_MAX_MSRS)
 		abort();
-	if (i == fake->nr_msrs)
-		fake->nr_msrs++;
-	fake->msr[i] = (struct fake_msr) { index, value };
-	fake->listed[i] = listed;
+	if (i == *nr)
+		++*nr;
+	msrs[i] = (struct fake_msr) { index, value };
+	return i;
+}
+
+void fake_kvm_add_msr(struct fake_kvm *fake, uint32_t index, uint64_t value, bool listed)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->listed[put_msr(fake->msr, &fake->nr_msrs, index, value)] = listed;
 	pthread_mutex_unlock(&fake->lock);
 }
 
-void fake_kvm_set_cpuid_leaves(struct fake_kvm *fake, unsigned int nr)
+void fake_kvm_add_feature_msr(struct fake_kvm *fake, uint32_t index, uint64_t value)
 {
 	pthread_mutex_lock(&fake->lock);
-	fake->nr_leaves = nr;
+	put_msr(fake->feature_msr, &fake->nr_feature_msrs, index, value);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_kvm_set_nested_format(struct fake_kvm *fake, uint16_t format)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->nested_format = format;
 	pthread_mutex_unlock(&fake->lock);
 }
 

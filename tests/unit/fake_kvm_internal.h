@@ -12,9 +12,12 @@
  *     fake_kvm_record.c  the record of calls and the questions to it
  *     fake_kvm_vm.c      requests of the system and of a VM
  *     fake_kvm_vcpu.c    state of a vCPU: registers, MP state, events, local APIC
- *     fake_kvm_ext.c     ... extended state, MSRs, CPUID, nested guests, debugging
+ *     fake_kvm_ext.c     ... extended state, MSRs, debugging
+ *     fake_kvm_cpuid.c   CPUID, of the host and of vCPUs
+ *     fake_kvm_nested.c  ... nested guests
  *     fake_kvm_time.c    TSC and APIC timer
  *     fake_kvm_run.c     KVM_RUN
+ *     fake_kvm_msr.c     ... the guest's MSRs: filters, and Xen's hypercall pages
  *
  * Everything here is called with the lock held.  Handlers return what ioctl() would on success, and
  * a negative errno otherwise.
@@ -57,7 +60,13 @@ struct fake_kvm {
 	unsigned int nr_msrs;
 	struct fake_msr msr[FAKE_MAX_MSRS];
 	bool listed[FAKE_MAX_MSRS];
-	unsigned int nr_leaves;
+	unsigned int nr_feature_msrs;
+	struct fake_msr feature_msr[FAKE_MAX_MSRS];
+	unsigned int nr_leaves;         /* of a table that is made up, where there is none: */
+	struct kvm_cpuid2 *supported_cpuid, *emulated_cpuid;
+	fake_alter_fn *alter_cpuid;
+	void *alter_opaque;
+	uint16_t nested_format;         /* KVM_STATE_NESTED_FORMAT_* */
 
 	/* Misbehaviour. */
 	unsigned int nr_faults;
@@ -126,7 +135,7 @@ void fake_vm_free(struct fake_vm *vm);
 void fake_read_guest(const struct fake_vm *vm, uint64_t gpa, void *buf, size_t len, bool *ok);
 void fake_write_guest(const struct fake_vm *vm, uint64_t gpa, const void *buf, size_t len);
 fake_handler fake_get_api_version, fake_check_extension, fake_get_mmap_size,
-	fake_get_msr_index_list, fake_get_supported_cpuid, fake_create_vm, fake_enable_cap,
+	fake_get_msr_index_list, fake_get_msr_feature_index_list, fake_create_vm, fake_enable_cap,
 	fake_set_tss_addr, fake_set_identity_map, fake_create_irqchip, fake_create_pit2,
 	fake_set_memory_region, fake_set_boot_cpu_id, fake_create_vcpu, fake_irq_line,
 	fake_get_clock, fake_set_clock, fake_get_pit2, fake_set_pit2, fake_get_irqchip,
@@ -148,19 +157,28 @@ bool fake_same_lapic(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_ext.c */
 size_t fake_xsave_size(const struct fake_kvm *fake);
-size_t fake_nested_size(const struct fake_kvm *fake);
-fake_handler fake_get_cpuid2, fake_set_cpuid2, fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
+fake_handler fake_get_tsc_khz, fake_set_tsc_khz, fake_get_xsave,
 	fake_get_xsave2, fake_set_xsave, fake_get_fpu, fake_set_fpu, fake_get_xcrs, fake_set_xcrs,
-	fake_get_msrs, fake_set_msrs, fake_get_nested, fake_set_nested, fake_set_guest_debug,
-	fake_setup_mce, fake_kvmclock_ctrl;
-bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
+	fake_get_msrs, fake_set_msrs, fake_set_guest_debug, fake_setup_mce, fake_kvmclock_ctrl;
 bool fake_same_tsc_khz(struct fake_vcpu *v, const void *arg);
 bool fake_same_xsave(struct fake_vcpu *v, const void *arg);
 bool fake_same_fpu(struct fake_vcpu *v, const void *arg);
 bool fake_same_xcrs(struct fake_vcpu *v, const void *arg);
 bool fake_same_msrs(struct fake_vcpu *v, const void *arg);
-bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 bool fake_same_guest_debug(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_cpuid.c */
+fake_handler fake_get_supported_cpuid, fake_get_emulated_cpuid, fake_get_cpuid2, fake_set_cpuid2;
+bool fake_same_cpuid2(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_nested.c */
+size_t fake_nested_size(const struct fake_kvm *fake);
+void fake_nested_power_on(struct fake_vcpu *v);
+bool fake_nested_takes_cr4(const struct fake_vcpu *v, uint64_t cr4);
+void fake_nested_efer_set(struct fake_vcpu *v);
+bool fake_nested_takes_msr(struct fake_vcpu *v, const struct fake_msr *msr, uint64_t value);
+fake_handler fake_get_nested, fake_set_nested;
+bool fake_same_nested(struct fake_vcpu *v, const void *arg);
 
 /* fake_kvm_time.c */
 uint64_t fake_host_tsc(struct fake_kvm *fake);
@@ -173,6 +191,14 @@ bool fake_interrupt_requested(const struct fake_vcpu *v);
 void fake_deliver_ticks(struct fake_vcpu *v);
 fake_handler fake_get_device_attr, fake_set_device_attr;
 bool fake_same_device_attr(struct fake_vcpu *v, const void *arg);
+
+/* fake_kvm_msr.c */
+bool fake_xen_write_page(struct fake_vcpu *v, uint64_t value);  /* false: #GP */
+/* RDMSR or WRMSR: 1 when the guest goes on, 0 when KVM_RUN returns; and its completion. */
+int fake_guest_msr(struct fake_vcpu *v, const struct fake_step *step);
+void fake_complete_msr(struct fake_vcpu *v);
+void fake_vm_free_filter(struct fake_vm *vm);
+fake_handler fake_xen_hvm_config, fake_set_msr_filter;
 
 /* fake_kvm_run.c */
 fake_handler fake_set_signal_mask;

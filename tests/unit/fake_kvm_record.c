@@ -30,6 +30,7 @@ static size_t payload_size(const struct fake_kvm *fake, enum kvm_request request
 		return sizeof(struct kvm_msr_list) +
 		       ((const struct kvm_msr_list *)arg)->nmsrs * sizeof(uint32_t);
 	case KVM_REQ_GET_SUPPORTED_CPUID:
+	case KVM_REQ_GET_EMULATED_CPUID:
 	case KVM_REQ_GET_CPUID2:
 	case KVM_REQ_SET_CPUID2:
 		return sizeof(struct kvm_cpuid2) + ((const struct kvm_cpuid2 *)arg)->nent *
@@ -236,10 +237,12 @@ const char *fake_kvm_violations(struct fake_kvm *fake)
 {
 	static const char *const texts[FAKE_VIOLATION_COUNT] = {
 		[FAKE_BUSY_VCPU] = "a request for a vCPU inside KVM_RUN",
+		[FAKE_XEN_MSR_SET] = "Xen's MSR set from outside",
 		[FAKE_GET_BEFORE_COMPLETION] = "state read while I/O was uncommitted",
 		[FAKE_SET_BEFORE_COMPLETION] = "state written while I/O was uncommitted",
 		[FAKE_MIXED_FPU] = "KVM_SET_FPU and KVM_SET_XSAVE on one vCPU",
 		[FAKE_NESTED_BEFORE_SREGS] = "nested guest mode before VMX or SVM was enabled",
+		[FAKE_VMX_MSR_IN_VMX] = "an MSR that describes VMX set in VMX operation",
 		[FAKE_DEADLINE_BEFORE_TSC] = "TSC deadline written before the TSC",
 		[FAKE_DEADLINE_BEFORE_LAPIC] = "TSC deadline written before the LAPIC",
 		[FAKE_LATE_CPUID] = "another CPUID table after the first run",

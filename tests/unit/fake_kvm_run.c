@@ -148,6 +148,10 @@ static int complete_io(struct fake_vcpu *v)
 		if (step->action == FAKE_MMIO_READ)
 			load_result(v, step->size);
 		break;
+	case FAKE_WRMSR:
+	case FAKE_RDMSR:
+		fake_complete_msr(v);
+		return 1;
 	default:
 		break;
 	}
@@ -266,6 +270,9 @@ static int carry_out(struct fake_vcpu *v, const struct fake_step *step, const si
 	case FAKE_MMIO_READ:
 	case FAKE_MMIO_WRITE:
 		return begin_io(v, step);
+	case FAKE_WRMSR:
+	case FAKE_RDMSR:
+		return fake_guest_msr(v, step);
 	case FAKE_HLT:
 		v->regs.rip += step->advance;
 		if (v->vm->irqchip) {

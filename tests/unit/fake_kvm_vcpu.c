@@ -53,8 +53,7 @@ void fake_vcpu_power_on(struct fake_vcpu *v)
 	v->xsave = fake_alloc(fake_xsave_size(v->fake));
 	memcpy(v->xsave, x87_control, sizeof(x87_control));
 	memcpy(v->xsave + 24, mxcsr, sizeof(mxcsr));
-	v->nested = fake_alloc(fake_nested_size(v->fake));
-	v->nested->size = sizeof(*v->nested);
+	fake_nested_power_on(v);
 	memcpy(v->lapic.regs + 0x20, &(uint32_t) { v->id << 24 }, 4);
 	memcpy(v->lapic.regs + 0x30, &version, 4);
 	v->tsc_khz = 2000000;
@@ -184,9 +183,10 @@ static int load_sregs(struct fake_vcpu *v, const struct kvm_sregs *sregs)
 {
 	bool paging_before = v->sregs.cr0 & X86_CR0_PG;
 
-	if (!valid_sregs(sregs))
+	if (!valid_sregs(sregs) || !fake_nested_takes_cr4(v, sregs->cr4))
 		return -EINVAL;
 	memcpy(&v->sregs, sregs, offsetof(struct kvm_sregs, interrupt_bitmap));
+	fake_nested_efer_set(v);
 	v->wanted_cr3 = v->sregs.cr3;
 	if (v->fake->poison & FAKE_STALE_CR3_BY_SREGS && !v->has_run && paging_before)
 		v->sregs.cr3 = v->vmcs_cr3;

@@ -51,24 +51,18 @@ int fake_get_msr_index_list(const struct fake_object *o, void *arg)
 	return nr > room ? -E2BIG : 0;
 }
 
-/* Unlike the list of MSRs, this does not say how many leaves there are when they do not fit. */
-int fake_get_supported_cpuid(const struct fake_object *o, void *arg)
+int fake_get_msr_feature_index_list(const struct fake_object *o, void *arg)
 {
-	struct kvm_cpuid2 *table = arg;
-	unsigned int nr = o->fake->nr_leaves;
+	struct kvm_msr_list *list = arg;
+	uint32_t room = list->nmsrs, nr = o->fake->nr_feature_msrs;
 
-	if (table->nent < nr)
-		return -E2BIG;
-	for (unsigned int i = 0; i < nr; i++)
-		table->entries[i] = (struct kvm_cpuid_entry2) {
-			.function = i < nr / 2 ? i : 0x80000000 + i - nr / 2,
-			.eax = i < nr / 2 ? nr / 2 - 1 : 0x80000000 + nr - nr / 2 - 1,
-			.ebx = 0x1000 + i, .ecx = 0x2000 + i, .edx = 0x3000 + i,
-		};
-	table->nent = nr;
-	return 0;
+	for (uint32_t i = 0; i < nr && i < room; i++)
+		list->indices[i] = o->fake->feature_msr[i].index;
+	list->nmsrs = nr;
+	return nr > room ? -E2BIG : 0;
 }
 
+/* Unlike the list of MSRs, this does not say how many leaves there are when they do not fit. */
 int fake_create_vm(const struct fake_object *o, void *arg)
 {
 	struct fake_kvm *fake = o->fake;
@@ -101,6 +95,7 @@ void fake_vm_free(struct fake_vm *vm)
 		free(v);
 	}
 	free(vm->vcpu);
+	fake_vm_free_filter(vm);
 	free(vm);
 }
 
@@ -117,6 +112,11 @@ int fake_enable_cap(const struct fake_object *o, void *arg)
 	case KVM_CAP_X2APIC_API:
 		if (o->vm->nr_vcpus || cap->args[0] & ~(uint64_t)o->fake->cap[cap->cap])
 			return -EINVAL;
+		return 0;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		if (cap->args[0] & ~UINT64_C(7))
+			return -EINVAL;
+		o->vm->user_space_msr = cap->args[0];
 		return 0;
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		o->vm->triple_fault_event = cap->args[0];

@@ -15,6 +15,11 @@ int main(void)
 	/* Long enough for any machine and any sanitizer; a test that hangs still ends. */
 	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
 	runner = srunner_create(memory_suite());
+	srunner_add_suite(runner, cpu_features_suite());
+	srunner_add_suite(runner, cpu_topology_suite());
+	srunner_add_suite(runner, cpu_model_suite());
+	srunner_add_suite(runner, cpuid_suite());
+	srunner_add_suite(runner, vm_cpu_suite());
 	srunner_add_suite(runner, bus_suite());
 	srunner_add_suite(runner, serial_suite());
 	srunner_add_suite(runner, serial_loopback_suite());
@@ -46,6 +51,8 @@ int main(void)
 	srunner_add_suite(runner, snapshot_state_suite());
 	srunner_add_suite(runner, snapshot_timer_suite());
 	srunner_add_suite(runner, snapshot_refused_suite());
+	srunner_add_suite(runner, feature_msrs_suite());
+	srunner_add_suite(runner, qmp_cpu_suite());
 	srunner_add_suite(runner, vm_suite());
 	srunner_add_suite(runner, vm_ends_suite());
 	srunner_add_suite(runner, vm_random_suite());
@@ -74,6 +81,12 @@ int main(void)
 	srunner_add_suite(runner, vm_many_suite());
 	srunner_add_suite(runner, migration_suite());
 	srunner_add_suite(runner, migration_in_suite());
+	srunner_add_suite(runner, options_xen_suite());
+	srunner_add_suite(runner, xen_hvm_suite());
+	srunner_add_suite(runner, snapshot_xen_suite());
+	srunner_add_suite(runner, nested_suite());
+	srunner_add_suite(runner, pdptrs_suite());
+	srunner_add_suite(runner, snapshot_nested_suite());
 	srunner_add_suite(runner, shell_words_suite());
 	srunner_add_suite(runner, shell_args_suite());
 	srunner_add_suite(runner, shell_print_suite());

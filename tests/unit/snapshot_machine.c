@@ -56,6 +56,12 @@ static void fill_events(struct fake_vcpu *v, uint64_t *seed)
 	events->triple_fault.pending = v->index & 1;
 }
 
+void fill_host(enum filling filling)
+{
+	if (filling == FILL_NESTED_SVM)
+		fake_kvm_set_nested_format(machine.fake, KVM_STATE_NESTED_FORMAT_SVM);
+}
+
 static void fill_nested(struct fake_vcpu *v, enum filling filling, uint64_t *seed)
 {
 	size_t size = sizeof(*v->nested) + 4096;
@@ -65,8 +71,17 @@ static void fill_nested(struct fake_vcpu *v, enum filling filling, uint64_t *see
 	fill(v->nested, size, seed);
 	v->nested->format = filling == FILL_NESTED_VMX ? KVM_STATE_NESTED_FORMAT_VMX :
 							 KVM_STATE_NESTED_FORMAT_SVM;
-	v->nested->flags = KVM_STATE_NESTED_GUEST_MODE;
+	v->nested->flags = KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING;
 	v->nested->size = (uint32_t)size;
+	if (filling == FILL_NESTED_SVM) {
+		v->nested->flags |= KVM_STATE_NESTED_GIF_SET;
+		v->nested->hdr.svm.vmcb_pa &= 0xffffff000;
+		return;
+	}
+	v->nested->hdr.vmx.vmxon_pa = 0x5000;
+	v->nested->hdr.vmx.vmcs12_pa &= 0xfffff0000;
+	v->nested->hdr.vmx.smm.flags = 0;
+	v->nested->hdr.vmx.flags &= KVM_STATE_VMX_PREEMPTION_TIMER_DEADLINE;
 }
 
 void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed)
@@ -99,6 +114,8 @@ void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed)
 	v->mp_state = v->index & 1 ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE;
 	for (uint32_t i = 0; v->cpuid && i < v->cpuid->nent; i++)
 		v->cpuid->entries[i].ebx &= (uint32_t)fixture_random(seed);
+	/* That was looked at when it was set. */
+	vcpu_state_settled(&machine.vm->vcpu[v->index].state);
 }
 
 void fill_vm(struct fake_vm *vm, uint64_t *seed)
@@ -163,6 +180,21 @@ void save(struct sections *sections)
 	save_vm(machine.vm, sections);
 }
 
+void saved_elsewhere(struct sections *sections, unsigned int nr_vcpus, enum filling filling)
+{
+	uint64_t seed = 42;
+
+	fill_host(filling);
+	machine_start(nr_vcpus);
+	for (unsigned int i = 0; i < nr_vcpus; i++)
+		fill_vcpu(machine_model(i), filling, &seed);
+	for (unsigned int i = 0; i < nr_vcpus; i++)
+		machine_model(i)->events.triple_fault.pending = 0;
+	save(sections);
+	machine_stop();
+	machine_host();
+}
+
 struct vm *second_machine(void)
 {
 	static const struct vm_callbacks callbacks = { .event = NULL };
@@ -171,10 +203,6 @@ struct vm *second_machine(void)
 
 	ck_assert_msg(vm_create(&vm, &machine.kvm, &machine.config, &callbacks, &err) == 0, "%s",
 		      err.text);
-	/* Whether a processor has VMX or SVM does not depend on its state. */
-	for (int i = 0; i < (int)vm->nr_vcpus; i++)
-		fake_kvm_vcpu(machine.fake, 1, i)->nested->format =
-			machine_model((unsigned int)i)->nested->format;
 	return vm;
 }
 

@@ -13,6 +13,8 @@
 
 /* All of one vCPU, or of a machine without its vCPUs, in the kernel: distinct random values. */
 enum filling { FILL_LONG, FILL_PAE, FILL_NESTED_VMX, FILL_NESTED_SVM, FILLINGS };
+/* The processor for it, before the machine starts. */
+void fill_host(enum filling filling);
 void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed);
 void fill_vm(struct fake_vm *vm, uint64_t *seed);
 
@@ -22,6 +24,11 @@ const char *vcpu_difference(const struct fake_vcpu *a, const struct fake_vcpu *b
 /* snapshot_collect(), which must succeed; sections are the caller's to free. */
 void save(struct sections *sections);
 void save_vm(struct vm *vm, struct sections *sections);
+/*
+ * The state of a machine of `filling` on the host that there is, which is gone then; machine_host()
+ * has been called for another one.
+ */
+void saved_elsewhere(struct sections *sections, unsigned int nr_vcpus, enum filling filling);
 /* Creates a machine like the first one, beside it. */
 struct vm *second_machine(void);
 /* snapshot_apply(), which must succeed. */

@@ -47,7 +47,8 @@ FIELD(sregs, ->cr2, sregs.cr2, UINT64_MAX)
 FIELD(events, ->exception.error_code, events.exception.error_code, UINT32_MAX)
 FIELD(latched_events, ->nmi_pending, events.nmi.pending, 1)
 FIELD(debugregs, ->db[0], debugregs.db[0], UINT64_MAX)
-FIELD(nested, ->hdr.vmx.vmxon_pa, nested->hdr.vmx.vmxon_pa, UINT64_MAX)
+FIELD(nested, ->hdr.vmx.preemption_timer_deadline, nested->hdr.vmx.preemption_timer_deadline,
+      UINT64_MAX)
 FIELD(lapic, ->regs[0x80], lapic.regs[0x80], 0x70)
 
 /* The control register of the debugger itself, which has no GET and no error to give. */

@@ -81,11 +81,11 @@ static uint64_t dsdt(void)
 }
 
 /* RAM is as a guest left it before a reset, or the least there can be. */
-static void write_tables(unsigned int nr_cpus)
+static void write_tables(const struct cpu_topology *topology)
 {
 	ram_init(&ram, MIB, 0);
 	memset(ram.host, 0xa5, ram.size);
-	ck_assert_msg(acpi_write_tables(&ram, nr_cpus, &err) == 0, "%s", err.text);
+	ck_assert_msg(acpi_write_tables(&ram, topology, &err) == 0, "%s", err.text);
 	/* Nothing beside them. */
 	for (uint64_t gpa = 0; gpa < RSDP; gpa += 4096)
 		ck_assert_msg(u8(gpa) == 0xa5 && u8(gpa + 4095) == 0xa5, "0x%llx",
@@ -95,22 +95,25 @@ static void write_tables(unsigned int nr_cpus)
 }
 
 /* Processors in order of their APIC ids, then the interrupt controller and how it is wired. */
-static void assert_madt(unsigned int nr_cpus)
+static void assert_madt(const struct cpu_topology *topology, unsigned int small)
 {
-	unsigned int small = nr_cpus < 255 ? nr_cpus : 255;
-	unsigned int big = nr_cpus - small, id = 0;
+	unsigned int nr_cpus = cpu_topology_cpus(topology), big = nr_cpus - small, cpu = 0;
 	uint32_t length = 44 + 8 * small + 16 * big + 12 + 10 + 6 + (big ? 12 : 0);
 	uint64_t madt = table(u64(xsdt() + 44), "APIC", 5, length), at_entry = madt + 44;
 
 	ck_assert_uint_eq(u32(madt + 36), 0xfee00000);
 	ck_assert_uint_eq(u32(madt + 40), 1);
-	for (; id < small; id++, at_entry += 8) {
-		const uint8_t lapic[] = { 0, 8, id, id, 1, 0, 0, 0 };
+	for (; cpu < small; cpu++, at_entry += 8) {
+		const uint8_t lapic[] = {
+			0, 8, cpu, cpu_topology_apic_id(topology, cpu), 1, 0, 0, 0,
+		};
 
 		ck_assert_int_eq(memcmp(at(at_entry, 8), lapic, 8), 0);
 	}
-	for (; id < nr_cpus; id++, at_entry += 16) {
-		const uint32_t x2apic[] = { 9 | 16 << 8, id, 1, id };
+	for (; cpu < nr_cpus; cpu++, at_entry += 16) {
+		const uint32_t x2apic[] = {
+			9 | 16 << 8, cpu_topology_apic_id(topology, cpu), 1, cpu,
+		};
 
 		ck_assert_int_eq(memcmp(at(at_entry, 16), x2apic, 16), 0);
 	}
@@ -126,10 +129,20 @@ static void assert_madt(unsigned int nr_cpus)
 
 START_TEST(test_madt)
 {
-	static const unsigned int nr_cpus[] = { 1, 2, 254, 255, 256, 1024 };
+	static const struct {
+		struct cpu_topology topology;
+		unsigned int small;             /* how many have ids below 255 */
+	} machine[] = {
+		{ { 1, 1, 1, 1 }, 1 }, { { 1, 1, 2, 1 }, 2 }, { { 1, 1, 254, 1 }, 254 },
+		{ { 1, 1, 255, 1 }, 255 }, { { 1, 1, 256, 1 }, 255 }, { { 1, 1, 1024, 1 }, 255 },
+		/* With gaps: ids 0, 1, 2, 4, 5, 6, ...; and those of the last socket from 256 on. */
+		{ { 2, 1, 3, 1 }, 6 }, { { 3, 2, 3, 2 }, 36 }, { { 9, 1, 17, 1 }, 8 * 17 },
+		/* Id 255 is no LAPIC's. */
+		{ { 2, 1, 127, 1 }, 254 }, { { 2, 1, 128, 1 }, 255 },
+	};
 
-	write_tables(nr_cpus[_i]);
-	assert_madt(nr_cpus[_i]);
+	write_tables(&machine[_i].topology);
+	assert_madt(&machine[_i].topology, machine[_i].small);
 	ram_destroy(&ram);
 }
 END_TEST
@@ -139,7 +152,7 @@ START_TEST(test_apart)
 {
 	uint64_t start[6], end[6];
 
-	write_tables(1024);
+	write_tables(&(struct cpu_topology) { 1, 1, 1024, 1 });
 	start[0] = RSDP;
 	start[1] = xsdt();
 	start[2] = fadt();
@@ -204,7 +217,7 @@ static void machine_setup(void)
 	machine.pm = acpi_pm_new(&machine.bus, &pm, &err);
 	machine.i8042 = i8042_new(&machine.bus, &i8042, &err);
 	ck_assert_msg(machine.pm && machine.i8042, "%s", err.text);
-	write_tables(1);
+	write_tables(&one_cpu);
 }
 
 static void machine_teardown(void)
@@ -364,13 +377,15 @@ END_TEST
 
 START_TEST(test_no_room)
 {
+	static const struct cpu_topology too_many = { 1, 1, 8100, 1 };
+
 	ram_init(&ram, MIB - 4096, 0);
-	ck_assert_int_eq(acpi_write_tables(&ram, 1, &err), -1);
+	ck_assert_int_eq(acpi_write_tables(&ram, &one_cpu, &err), -1);
 	ck_assert_ptr_nonnull(strstr(err.text, "0xe0000, which is not RAM"));
 	ram_destroy(&ram);
 	/* More processors than there can be. */
 	ram_init(&ram, MIB, 0);
-	ck_assert_int_eq(acpi_write_tables(&ram, 8100, &err), -1);
+	ck_assert_int_eq(acpi_write_tables(&ram, &too_many, &err), -1);
 	ck_assert_ptr_nonnull(strstr(err.text, "8100 vCPUs do not fit"));
 	ram_destroy(&ram);
 }
@@ -382,7 +397,7 @@ Suite *acpi_suite(void)
 	TCase *tc = tcase_create("tables");
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test_madt, 0, 6);
+	tcase_add_loop_test(tc, test_madt, 0, 11);
 	tcase_add_test(tc, test_apart);
 	tcase_add_test(tc, test_no_room);
 	suite_add_tcase(s, tc);

@@ -42,7 +42,7 @@ static void assert_not_loaded(const struct boot_config *config, uint64_t low, co
 
 	ck_assert_msg(boot, "%s", err.text);
 	ram_init(&ram, low, 0);
-	ck_assert_int_eq(boot_load(boot, &ram, 1, &entry, &err), -1);
+	ck_assert_int_eq(boot_load(boot, &ram, &one_cpu, &entry, &err), -1);
 	assert_message(&err, part);
 	ck_assert_mem_eq(&entry, &untouched, sizeof(entry));
 	boot_close(boot);
@@ -304,13 +304,13 @@ START_TEST(test_shrunk)
 	boot = boot_open(&config, &err);
 	ck_assert_msg(boot, "%s", err.text);
 	ram_init(&ram, RAM_LOW, 0);
-	ck_assert_int_eq(boot_load(boot, &ram, 1, &entry, &err), 0);
+	ck_assert_int_eq(boot_load(boot, &ram, &one_cpu, &entry, &err), 0);
 	ck_assert_int_eq(truncate(config.kernel, sizeof(image) - 1), 0);
-	ck_assert_int_eq(boot_load(boot, &ram, 1, &entry, &err), -1);
+	ck_assert_int_eq(boot_load(boot, &ram, &one_cpu, &entry, &err), -1);
 	assert_message(&err, "become shorter");
 	/* Put back, it boots again. */
 	dir_write(0, "kernel", &image, sizeof(image));
-	ck_assert_int_eq(boot_load(boot, &ram, 1, &entry, &err), 0);
+	ck_assert_int_eq(boot_load(boot, &ram, &one_cpu, &entry, &err), 0);
 	boot_close(boot);
 	ram_destroy(&ram);
 }
@@ -325,7 +325,7 @@ static void try_image(const void *image, size_t len, struct memory *ram)
 	struct boot *boot = boot_open(&config, &err);
 
 	for (int i = 0; boot && i < 2; i++) {
-		if (boot_load(boot, ram, 1, &entry, &err) < 0)
+		if (boot_load(boot, ram, &one_cpu, &entry, &err) < 0)
 			break;
 		ck_assert_ptr_nonnull(memory_at(ram, entry.rip, 1));
 		ck_assert_ptr_nonnull(memory_at(ram, entry.rsp, 0));

@@ -304,7 +304,7 @@ static void assert_refused(const struct boot_config *config, uint64_t low, const
 	if (low) {
 		ck_assert_msg(boot, "%s", err.text);
 		ram_init(&ram, low, 0);
-		ck_assert_int_eq(boot_load(boot, &ram, 1, &untouched, &err), -1);
+		ck_assert_int_eq(boot_load(boot, &ram, &one_cpu, &untouched, &err), -1);
 		ck_assert_uint_eq(untouched.rip, 1);
 		ram_destroy(&ram);
 		boot_close(boot);
@@ -464,7 +464,7 @@ START_TEST(test_flipped)
 		config.kernel = write_image(sizeof(image));
 		err = (struct error) { 0 };
 		boot = boot_open(&config, &err);
-		if (boot && boot_load(boot, &ram, 1, &entry, &err) == 0) {
+		if (boot && boot_load(boot, &ram, &one_cpu, &entry, &err) == 0) {
 			at(entry.rip, 1);
 			at(entry.rsi, entry.mode == BOOT_LONG ? 4096 : 1);
 		} else {

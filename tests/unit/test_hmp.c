@@ -375,7 +375,7 @@ END_TEST
 
 static const char *const inspecting[] = {
 	"info status", "info cpus", "info registers", "info registers -a", "info tlb", "info mem",
-	"info lapic", "info mtree", "info vcpu-sync", "x/64xb 0", "xp/64xb 0", "x/4xb $pc",
+	"info lapic", "info mtree", "info cpuid", "info vcpu-sync", "x/64xb 0", "xp/64xb 0", "x/4xb $pc",
 	/* The file is put behind these two. */
 	"memsave 0 0x1800", "pmemsave 0 64",
 };

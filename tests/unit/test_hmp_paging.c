@@ -47,7 +47,7 @@ static void page_table(uint32_t table, unsigned int entries)
 static const char *mem(const struct kvm_sregs2 *sregs)
 {
 	text_free(&out);
-	hmp_print_mem(&out, &memory, sregs);
+	hmp_print_mem(&out, &(struct page_space){ .memory = &memory, .sregs = sregs });
 	ck_assert(!out.failed);
 	return out.bytes ? out.bytes : "";
 }
@@ -55,7 +55,7 @@ static const char *mem(const struct kvm_sregs2 *sregs)
 static const char *tlb(const struct kvm_sregs2 *sregs)
 {
 	text_free(&out);
-	hmp_print_tlb(&out, &memory, sregs);
+	hmp_print_tlb(&out, &(struct page_space){ .memory = &memory, .sregs = sregs });
 	ck_assert(!out.failed);
 	return out.bytes ? out.bytes : "";
 }

@@ -183,7 +183,7 @@ START_TEST(test_help_text)
 		ck_assert_uint_le(strlen(line), 79);
 		options += strncmp(line, "  --", 4) == 0;
 	}
-	ck_assert_uint_eq(options, 20);
+	ck_assert_uint_eq(options, 23);
 	free(text);
 }
 END_TEST
@@ -192,7 +192,7 @@ static const struct {
 	const char *args[6];
 	const char *error;
 } bad_lines[] = {
-	{ { "--cpu", "2" }, "--cpu: unknown option; see vmond run --help" },
+	{ { "--cp", "2" }, "--cp: unknown option; see vmond run --help" },
 	{ { "--cpuss=2" }, "--cpuss: unknown option; see vmond run --help" },
 	{ { "--" }, "--: unknown option; see vmond run --help" },
 	{ { "--=x" }, "--: unknown option; see vmond run --help" },
@@ -200,6 +200,17 @@ static const struct {
 	{ { "cpus", "2" }, "cpus: unknown argument; see vmond run --help" },
 	{ { "" }, ": unknown argument; see vmond run --help" },
 	{ { "--cpus" }, "--cpus: needs a value: N" },
+	{ { "--cpus", "2", "--smp", "2" }, "--cpus: not possible with --smp" },
+	{ { "--smp", "3,threads=2" }, "--smp 3,threads=2: sockets (1) * dies (1) * cores (1) * "
+	  "threads (2) make 2 vCPUs, not 3" },
+	{ { "--cpu", "hosd" }, "--cpu hosd: 'hosd' is no model; there are host, max, base, "
+	  "x86-64-v1, x86-64-v2, x86-64-v3, x86-64-v4" },
+	{ { "--cpu", "host,+avx3" }, "--cpu host,+avx3: 'avx3' is neither a feature nor a "
+	  "property; did you mean avx?" },
+	{ { "--cpu", "max", "--clone", "x" },
+	  "--cpu: not possible with --clone, which brings the processor along" },
+	{ { "--incoming", "defer", "--cpu", "host" },
+	  "--cpu: not possible with --incoming, which brings the processor along" },
 	{ { "--cpus", "0" }, "--cpus 0: must be a number from 1 to 1024" },
 	{ { "--cpus", "1025" }, "--cpus 1025: must be a number from 1 to 1024" },
 	{ { "--cpus", "-1" }, "--cpus -1: must be a number from 1 to 1024" },
@@ -303,7 +314,9 @@ static const struct {
 	const char *text, *error;
 } bad_configs[] = {
 	{ "[]", "vm.json: must hold a JSON object" },
-	{ "{\"cpu\": 1}", "vm.json: cpu: unknown key; see vmond run --help" },
+	{ "{\"cp\": 1}", "vm.json: cp: unknown key; see vmond run --help" },
+	{ "{\"cpus\": 2, \"smp\": \"2\"}", "--cpus: not possible with --smp" },
+	{ "{\"smp\": 2}", "vm.json: smp: must be a string" },
 	{ "{\"\": 1}", "vm.json: : unknown key; see vmond run --help" },
 	{ "{\"--cpus\": 1}", "vm.json: --cpus: unknown key; see vmond run --help" },
 	{ "{\"config\": \"x\"}", "vm.json: config: unknown key; see vmond run --help" },
@@ -362,6 +375,20 @@ START_TEST(test_command_line_beats_config)
 	ck_assert_str_eq(o.monitor.item[0], "unix:c");
 	ck_assert_str_eq(o.name, "line");
 	ck_assert_str_eq(o.serial, "null");
+	options_free(&o);
+
+	/* Of the two ways to count vCPUs as of one. */
+	write_config("{ \"cpus\": 2 }", 13);
+	ck_assert_int_eq(parse(&o, ARGS("--smp", "4,sockets=2", "--config", "vm.json"), NULL),
+			 OPTIONS_OK);
+	ck_assert_str_eq(o.smp, "4,sockets=2");
+	ck_assert_uint_eq(o.cpus, 0);
+	options_free(&o);
+	write_config("{ \"smp\": \"4\", \"cpu\": \"max\" }", 28);
+	ck_assert_int_eq(parse(&o, ARGS("--cpus=2", "--config", "vm.json"), NULL), OPTIONS_OK);
+	ck_assert_ptr_null(o.smp);
+	ck_assert_uint_eq(o.cpus, 2);
+	ck_assert_str_eq(o.cpu, "max");
 	options_free(&o);
 
 	/* What is overruled is still checked. */

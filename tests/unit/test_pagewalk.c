@@ -396,6 +396,96 @@ START_TEST(reading)
 }
 END_TEST
 
+/* ---- An inner guest, whose physical memory nested tables map ---- */
+
+/* Inner pages 1 to 5 are 0x11 to 0x15, and those of 2 MiB from 2 MiB on are RAM from 0 on. */
+static struct page_space nested_space(const struct kvm_sregs2 *sregs, bool ept)
+{
+	const uint64_t rights = ept ? 4 : P | W | U;    /* EPT: may be executed, and not read */
+	struct page_space space = {
+		.memory = &memory, .sregs = sregs, .nested = true, .ept = ept,
+		.outer = { .cr0 = CR0_PG, .cr3 = 0x40000 | (ept ? 0x1e : 0), .cr4 = CR4_PAE,
+			   .efer = EFER_LMA },
+	};
+
+	reset();
+	put64(0x40000, 0, 0x41000 | rights);
+	put64(0x41000, 0, 0x42000 | rights);
+	put64(0x42000, 0, 0x43000 | rights);
+	put64(0x42000, 1, 0 | rights | PS);
+	for (unsigned int page = 1; page <= 5; page++)
+		put64(0x43000, page, 0x10000 | page << 12 | rights);
+	return space;
+}
+
+START_TEST(an_inner_guest)
+{
+	struct page_space space = nested_space(&long_mode, _i);
+	struct page_mapping m;
+	uint8_t buf[8];
+
+	/* Its tables, at its pages 1 to 4: its page 5 at 0, a hole, and a large page. */
+	put64(0x11000, 0, 0x2000 | P | W | U);
+	put64(0x12000, 0, 0x3000 | P | W | U);
+	put64(0x13000, 0, 0x4000 | P | W | U);
+	put64(0x13000, 1, 0x200000 | P | W | PS);
+	put64(0x14000, 0, 0x5000 | P | W);
+	put64(0x14000, 1, 0x6000 | P | W);
+	put64(0x14000, 2, 0x5000 | W);          /* not present, whatever EPT would say */
+	/* What would be found where the tables are not. */
+	put64(0x1000, 0, 0x9000 | P);
+	put64(0x2000, 0, 0x9000 | P | PS);
+	memcpy(ram + 0x15ffc, "inner", 4);
+	memcpy(ram + 0x6123, "large", 5);
+
+	nr_seen = 0;
+	ck_assert(page_space_each(&space, collect, seen));
+	ck_assert_uint_eq(nr_seen, 3);
+	check_page(0, 0, 0x5000, 4096, "-wx");          /* as the tables have it */
+	check_page(1, 0x1000, 0x6000, 4096, "-wx");
+	check_page(2, 0x200000, 0x200000, 2 << 20, "-wx");
+	ck_assert(page_space_translate(&space, 0xffc, &m));
+	ck_assert_uint_eq(m.pa, 0x5000);
+	ck_assert_uint_eq(page_space_read(&space, 0xffc, buf, 8), 4);   /* page 6 is not mapped */
+	ck_assert_mem_eq(buf, "inne", 4);
+	ck_assert_uint_eq(page_space_read(&space, 0x206123, buf, 5), 5);
+	ck_assert_mem_eq(buf, "large", 5);
+	ck_assert_uint_eq(page_space_read(&space, 0x1000, buf, 1), 0);
+	ck_assert(page_space_read_physical(&space, 0x5ffc, buf, 4));
+	ck_assert_mem_eq(buf, "inne", 4);
+	ck_assert(!page_space_read_physical(&space, 0x6000, buf, 4));
+	/* Without EPT's meaning of its bits there is nothing. */
+	space.ept = false;
+	ck_assert_int_eq(page_space_translate(&space, 0xffc, &m), !_i);
+}
+END_TEST
+
+/* One that does not page itself, and one whose PDPT is somewhere in its memory. */
+START_TEST(an_inner_guest_of_another_mode)
+{
+	struct kvm_sregs2 s = { .cr0 = 0x11 };
+	struct page_space space = nested_space(&s, _i);
+	struct page_mapping m;
+	uint8_t buf[5];
+
+	memcpy(ram + 0x15123, "inner", 5);
+	ck_assert_uint_eq(page_space_read(&space, 0x5123, buf, 5), 5);
+	ck_assert_mem_eq(buf, "inner", 5);
+	ck_assert_uint_eq(page_space_read(&space, 0x6123, buf, 5), 0);
+
+	s = (struct kvm_sregs2){ .cr0 = CR0_PG, .cr3 = 0x1020, .cr4 = CR4_PAE };
+	put64(0x11000, 4, 0x2000 | P);
+	put64(0x12000, 0, 0x3000 | P | W);
+	put64(0x13000, 7, 0x5000 | P | W);
+	ck_assert_uint_eq(page_space_read(&space, 0x7123, buf, 5), 5);
+	ck_assert_mem_eq(buf, "inner", 5);
+	s.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+	ck_assert(!page_space_translate(&space, 0x7123, &m));
+	s.pdptrs[1] = 0x2000 | P;
+	ck_assert(page_space_translate(&space, 0x40007123, &m));
+}
+END_TEST
+
 Suite *pagewalk_suite(void)
 {
 	Suite *suite = suite_create("pagewalk");
@@ -413,6 +503,8 @@ Suite *pagewalk_suite(void)
 	tcase_add_test(tc, endless);
 	tcase_add_test(tc, ended_by_callback);
 	tcase_add_test(tc, reading);
+	tcase_add_loop_test(tc, an_inner_guest, 0, 2);
+	tcase_add_loop_test(tc, an_inner_guest_of_another_mode, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

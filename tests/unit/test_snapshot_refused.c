@@ -11,25 +11,11 @@
 /* State that can not be loaded: broken, or of a host that has what this one lacks. */
 
 static struct sections first;
-static uint64_t seed;
-
-static void saved_on(unsigned int nr_vcpus, enum filling filling)
-{
-	seed = 42;
-	machine_start(nr_vcpus);
-	for (unsigned int i = 0; i < nr_vcpus; i++)
-		fill_vcpu(machine_model(i), filling, &seed);
-	for (unsigned int i = 0; i < nr_vcpus; i++)
-		machine_model(i)->events.triple_fault.pending = 0;
-	save(&first);
-	machine_stop();
-	machine_host();
-}
-
+static uint64_t seed = 42;
 static void saved(unsigned int nr_vcpus)
 {
 	machine_host();
-	saved_on(nr_vcpus, FILL_LONG);
+	saved_elsewhere(&first, nr_vcpus, FILL_LONG);
 }
 
 static void end(void)
@@ -44,7 +30,7 @@ START_TEST(another_number_of_vcpus)
 {
 	saved(3);
 	machine_start(2);
-	refused(&first, true, "the snapshot is of a machine with 3 vCPUs, and this one has 2; "
+	refused(&first, true, "the state is of a machine with 3 vCPUs, and this one has 2: "
 		"start it with --cpus 3");
 	end();
 }
@@ -248,7 +234,7 @@ START_TEST(an_item_has_another_length)
 		{ SNAPSHOT_MSRS, 13, "item \"msrs\" has 13 bytes, no multiple of 12" },
 		{ SNAPSHOT_XSAVE, 575, "an XSAVE area has at least 576" },
 		{ SNAPSHOT_NESTED, 127, "item \"nested\" has 127 bytes; its header has 128" },
-		{ SNAPSHOT_NESTED, 128, "item \"nested\" has 128 bytes, and says that it has 0" },
+		{ SNAPSHOT_NESTED, 128, "the nested state has 128 bytes, and says that it has 0" },
 		{ SNAPSHOT_TSC, 4, "item \"tsc\" has 4 bytes instead of 8" },
 	};
 
@@ -303,7 +289,7 @@ END_TEST
 START_TEST(the_host_has_no_nested_guests)
 {
 	machine_host();
-	saved_on(1, _i ? FILL_NESTED_VMX : FILL_LONG);
+	saved_elsewhere(&first, 1, _i ? FILL_NESTED_VMX : FILL_LONG);
 	fake_kvm_set_cap(machine.fake, KVM_CAP_NESTED_STATE, 0);
 	machine_start(1);
 	if (!_i) {
@@ -327,7 +313,7 @@ START_TEST(pdptrs_that_can_not_be_set)
 	size_t len;
 
 	machine_host();
-	saved_on(1, FILL_PAE);
+	saved_elsewhere(&first, 1, FILL_PAE);
 	fake_kvm_set_cap(machine.fake, KVM_CAP_SREGS2, 0);
 	machine_start(1);
 	refused(&first, false, "the guest's PDPTRs are not those in its memory");
@@ -467,7 +453,9 @@ START_TEST(features_that_the_host_lacks)
 	} cases[] = {
 		{ 1, 0, { 0, 0, 0x2001 | 1 << 28, 0x3001 }, "lacks: avx" },
 		{ 7, 0, { 0, 0x1007 | 1 << 5 | 1 << 16, 0x2007, 0x3007 }, "lacks: avx2, avx512f" },
-		{ 7, 1, { 1 << 4, 0, 0, 0 }, "lacks: 0x7.1 EAX bit 4" },
+		{ 7, 1, { 1 << 4, 1 << 5, 0, 0 }, "lacks: avx-vnni, 0x7.1 EBX bit 5" },
+		{ 7, 1, { 1 << 31, 0, 0, 0 }, "lacks: 0x7.1 EAX bit 31" },
+		{ 0xd, 0, { 1 << 2, 0, 0, 0 }, "lacks: 0xd.0 EAX bit 2" },
 		{ 0x80000001, 0, { 0, 0, 0, 1 << 29 }, "lacks: lm" },
 		{ 0xd, 1, { 1 << 3, 0, 0, 0 }, "lacks: xsaves" },
 		{ 6, 0, { 1 << 20, 0, 0, 0 }, "lacks: 0x6 EAX bit 20" },
@@ -513,7 +501,7 @@ START_TEST(the_same_host)
 {
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine.config.incoming = true;
 	machine_start(1);
@@ -530,7 +518,7 @@ START_TEST(not_the_same_host)
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine.config.force_cpuid = _i == 2;
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, _i == 0 ? 2 : _i == 1 ? 0 : 1);
 	machine_start(1);
 	put_leaf(0x80000001, 0, 0, 0, 0, 1 << 29);
@@ -543,7 +531,7 @@ START_TEST(a_host_of_another_length)
 {
 	machine_host();
 	fake_kvm_set_host_id(machine.fake, 1);
-	saved_on(1, FILL_LONG);
+	saved_elsewhere(&first, 1, FILL_LONG);
 	fake_kvm_set_host_id(machine.fake, 1);
 	machine_start(1);
 	bytes_put_u8(&section_named(&first, "host")->content, 1);
@@ -582,7 +570,7 @@ Suite *snapshot_refused_suite(void)
 	tcase_add_test(host, a_frequency_that_can_not_be_had);
 	tcase_add_test(host, a_frequency_that_is_close_enough);
 	suite_add_tcase(suite, host);
-	tcase_add_loop_test(cpuid, features_that_the_host_lacks, 0, 7);
+	tcase_add_loop_test(cpuid, features_that_the_host_lacks, 0, 9);
 	tcase_add_test(cpuid, many_features_that_the_host_lacks);
 	tcase_add_test(cpuid, bits_that_are_no_features);
 	tcase_add_test(cpuid, the_same_host);

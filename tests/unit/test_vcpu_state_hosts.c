@@ -283,6 +283,12 @@ START_TEST(a_set_that_fails)
 }
 END_TEST
 
+/* Where a substate is written: in the order of the table, but nested, which is off, before regs. */
+static int place(int sub)
+{
+	return sub == SUBSTATE_NESTED ? 2 * SUBSTATE_REGS - 1 : 2 * sub;
+}
+
 /* With all dirty, one request in the middle fails: clean before it, dirty from it on. */
 START_TEST(a_hook_that_fails_goes_on_where_it_was)
 {
@@ -298,9 +304,9 @@ START_TEST(a_hook_that_fails_goes_on_where_it_was)
 	for (int sub = 0; sub < SUBSTATE_COUNT; sub++) {
 		bool dirty = s->dirty >> sub & 1;
 
-		if (sub < (int)c->substate && c->substate != SUBSTATE_LATCHED_EVENTS)
+		if (place(sub) < place(c->substate) && c->substate != SUBSTATE_LATCHED_EVENTS)
 			ck_assert(!dirty);
-		if (sub > (int)c->substate || sub == (int)c->substate)
+		if (place(sub) >= place(c->substate))
 			ck_assert(dirty);
 		ck_assert_uint_eq(substate_cases[sub].seen(s), substate_cases[sub].fit(0x5555));
 	}

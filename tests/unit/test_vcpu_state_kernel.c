@@ -9,6 +9,7 @@
 
 #include "tests/unit/state_fixture.h"
 #include "tests/unit/suites.h"
+#include "vmm/nested.h"
 
 /* The state cache against the kernel's habits: what writes do beside what they say. */
 
@@ -234,9 +235,15 @@ static void edit_nested_guest(struct vcpu_state *s, uint16_t format)
 	uint64_t rip = 0x2222;
 
 	ck_assert_ptr_nonnull(nested);
-	nested->flags = KVM_STATE_NESTED_GUEST_MODE;
-	nested->format = format;
+	nested_turn_off(nested, format);
+	nested->flags |= KVM_STATE_NESTED_GUEST_MODE;
 	nested->size = sizeof(*nested) + 4096;
+	if (format == KVM_STATE_NESTED_FORMAT_VMX) {
+		nested->hdr.vmx.vmxon_pa = 0x5000;
+		nested->hdr.vmx.vmcs12_pa = 0x6000;
+	} else {
+		nested->hdr.svm.vmcb_pa = 0x6000;
+	}
 	memset((uint8_t *)nested + sizeof(*nested), 0, 4096);
 	memcpy((uint8_t *)nested + sizeof(*nested) + FAKE_VMCS12_RIP, &rip, sizeof(rip));
 }
@@ -267,9 +274,10 @@ START_TEST(registers_come_first_otherwise)
 	uint64_t mark;
 
 	if (_i)
-		fix.model[0]->nested->format = KVM_STATE_NESTED_FORMAT_SVM;
+		nested_turn_off(fix.model[0]->nested, KVM_STATE_NESTED_FORMAT_SVM);
 	vcpu_state_regs_edit(s, &err)->rip = 0x1111;
 	vcpu_state_sregs_edit(s, &err)->efer = 0x1000;
+	vcpu_state_sregs_edit(s, &err)->cr4 = 0x2000;
 	if (_i)
 		edit_nested_guest(s, KVM_STATE_NESTED_FORMAT_SVM);
 	else

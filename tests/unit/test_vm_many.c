@@ -37,7 +37,7 @@ START_TEST(ids_of_32_bits)
 	static const struct {
 		unsigned int vcpus;
 		uint64_t told;
-	} machines[] = { { 1, 0 }, { 254, 0 }, { 255, ALL_OF_X2APIC }, { 300, ALL_OF_X2APIC } };
+	} machines[] = { { 1, 0 }, { 255, 0 }, { 256, ALL_OF_X2APIC }, { 300, ALL_OF_X2APIC } };
 	struct error err = { .code = 0 };
 
 	machine_host();
@@ -55,16 +55,16 @@ START_TEST(a_host_without_them)
 
 	machine_host();
 	fake_kvm_set_cap(machine.fake, KVM_CAP_X2APIC_API, offers[_i]);
-	ck_assert_int_eq(machine_try(255, &err), -1);
+	ck_assert_int_eq(machine_try(256, &err), -1);
 	ck_assert_int_eq(err.code, ENOTSUP);
-	ck_assert_msg(strstr(err.text, "255 vCPUs: more than 254 need KVM_CAP_X2APIC_API"), "%s",
-		      err.text);
+	ck_assert_msg(strstr(err.text, "256 vCPUs of this topology have APIC ids up to 255; those "
+			     "above 254 need KVM_CAP_X2APIC_API"), "%s", err.text);
 	ck_assert_ptr_null(machine.vm);
 	machine_stop();
 	/* It is good enough for fewer. */
 	machine_host();
 	fake_kvm_set_cap(machine.fake, KVM_CAP_X2APIC_API, offers[_i]);
-	ck_assert_int_eq(machine_try(254, &err), 0);
+	ck_assert_int_eq(machine_try(255, &err), 0);
 	machine_stop();
 }
 END_TEST
@@ -75,7 +75,7 @@ START_TEST(a_host_that_refuses)
 
 	machine_host();
 	fake_kvm_fail(machine.fake, (struct fake_fault) { KVM_ENABLE_CAP, -1, 3, 0, EINVAL });
-	ck_assert_int_eq(machine_try(255, &err), -1);
+	ck_assert_int_eq(machine_try(256, &err), -1);
 	ck_assert_msg(strstr(err.text, "KVM_CAP_X2APIC_API: "), "%s", err.text);
 	machine_stop();
 }

@@ -295,9 +295,13 @@ static void fill_fadt(struct fadt *fadt, uint32_t facs, uint32_t dsdt)
 	finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }
 
-static uint32_t madt_size(unsigned int nr_cpus)
+static uint32_t madt_size(const struct cpu_topology *topology)
 {
-	unsigned int small = nr_cpus < FIRST_X2APIC_ID ? nr_cpus : FIRST_X2APIC_ID;
+	unsigned int nr_cpus = cpu_topology_cpus(topology), small = nr_cpus;
+
+	/* Ids ascend. */
+	while (cpu_topology_apic_id(topology, small - 1) >= FIRST_X2APIC_ID)
+		small--;
 
 	return (uint32_t)(sizeof(struct madt) + small * sizeof(struct madt_lapic) +
 			  (nr_cpus - small) * sizeof(struct madt_x2apic) +
@@ -313,22 +317,25 @@ static uint8_t *put(uint8_t *to, const void *entry, size_t size)
 	return to + size;
 }
 
-static void fill_madt(struct madt *madt, unsigned int nr_cpus)
+static void fill_madt(struct madt *madt, const struct cpu_topology *topology)
 {
 	uint8_t *to = (uint8_t *)(madt + 1);
 
 	madt->lapic_address = LAPIC_ADDRESS;
 	madt->flags = 1;
-	for (unsigned int id = 0; id < nr_cpus; id++) {
+	for (unsigned int cpu = 0; cpu < cpu_topology_cpus(topology); cpu++) {
+		uint32_t id = cpu_topology_apic_id(topology, cpu);
+
+		/* The number of a vCPU is never above its id. */
 		if (id < FIRST_X2APIC_ID)
 			to = put(to, &(struct madt_lapic) {
 				.type = 0, .length = sizeof(struct madt_lapic),
-				.uid = (uint8_t)id, .apic_id = (uint8_t)id, .flags = 1,
+				.uid = (uint8_t)cpu, .apic_id = (uint8_t)id, .flags = 1,
 			}, sizeof(struct madt_lapic));
 		else
 			to = put(to, &(struct madt_x2apic) {
 				.type = 9, .length = sizeof(struct madt_x2apic),
-				.apic_id = id, .uid = id, .flags = 1,
+				.apic_id = id, .uid = cpu, .flags = 1,
 			}, sizeof(struct madt_x2apic));
 	}
 	to = put(to, &(struct madt_ioapic) {
@@ -342,15 +349,16 @@ static void fill_madt(struct madt *madt, unsigned int nr_cpus)
 	to = put(to, &(struct madt_lapic_nmi) {
 		.type = 4, .length = sizeof(struct madt_lapic_nmi), .uid = 0xff, .lint = 1,
 	}, sizeof(struct madt_lapic_nmi));
-	if (nr_cpus > FIRST_X2APIC_ID)
+	if (cpu_topology_max_apic_id(topology) >= FIRST_X2APIC_ID)
 		put(to, &(struct madt_x2apic_nmi) {
 			.type = 10, .length = sizeof(struct madt_x2apic_nmi),
 			.uid = 0xffffffff, .lint = 1,
 		}, sizeof(struct madt_x2apic_nmi));
-	finish(&madt->header, "APIC", 5, madt_size(nr_cpus));
+	finish(&madt->header, "APIC", 5, madt_size(topology));
 }
 
-int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct error *err)
+int acpi_write_tables(const struct memory *memory, const struct cpu_topology *topology,
+		      struct error *err)
 {
 	struct tables t = { .size = TABLES_END - ACPI_TABLES_START };
 	struct rsdp *rsdp;
@@ -369,10 +377,10 @@ int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct 
 	fadt = new_table(&t, sizeof(*fadt));
 	facs = new_table(&t, sizeof(*facs));
 	dsdt = new_table(&t, sizeof(*dsdt) + sizeof(dsdt_code));
-	madt = new_table(&t, madt_size(nr_cpus));
+	madt = new_table(&t, madt_size(topology));
 	if (!madt)
 		return error_set(err, ENOMEM, "the ACPI tables for %u vCPUs do not fit into the "
-				 "firmware area", nr_cpus);
+				 "firmware area", cpu_topology_cpus(topology));
 
 	memcpy(facs->signature, "FACS", 4);
 	facs->length = sizeof(*facs);
@@ -380,7 +388,7 @@ int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct 
 	memcpy(dsdt + 1, dsdt_code, sizeof(dsdt_code));
 	finish(dsdt, "DSDT", 2, sizeof(*dsdt) + sizeof(dsdt_code));
 	fill_fadt(fadt, address_of(&t, facs), address_of(&t, dsdt));
-	fill_madt(madt, nr_cpus);
+	fill_madt(madt, topology);
 	xsdt->table[0] = address_of(&t, fadt);
 	xsdt->table[1] = address_of(&t, madt);
 	finish(&xsdt->header, "XSDT", 1, sizeof(*xsdt));

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "vmm/cpu_topology.h"
 #include "vmm/error.h"
 #include "vmm/memory.h"
 
@@ -23,9 +24,10 @@
 #define ACPI_GENERATION_GPE 0
 
 /*
- * Writes the tables for a machine with nr_cpus processors, whose APIC ids are 0 to nr_cpus - 1.
- * Owner's thread, while no vCPU runs.  Fails when the area is not RAM or too small.
+ * Writes the tables for a machine with processors of this topology, the n-th of which has n as its
+ * ACPI id.  Owner's thread, while no vCPU runs.  Fails when the area is not RAM or too small.
  */
-int acpi_write_tables(const struct memory *memory, unsigned int nr_cpus, struct error *err);
+int acpi_write_tables(const struct memory *memory, const struct cpu_topology *topology,
+		      struct error *err);
 
 #endif

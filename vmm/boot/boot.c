@@ -130,7 +130,7 @@ static bool has_tables(enum boot_format format)
 	return format != BOOT_FORMAT_NONE && format != BOOT_FORMAT_FLAT;
 }
 
-int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cpus,
+int boot_load(struct boot *boot, const struct memory *memory, const struct cpu_topology *topology,
 	      struct boot_entry *entry, struct error *err)
 {
 	struct boot_loading ld = {
@@ -143,7 +143,7 @@ int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cp
 	boot->ram_written = true;
 	if (boot_loaders[boot->format].load(&ld, &result, err) < 0)
 		return -1;
-	if (has_tables(boot->format) && acpi_write_tables(memory, nr_cpus, err) < 0)
+	if (has_tables(boot->format) && acpi_write_tables(memory, topology, err) < 0)
 		return -1;
 	*entry = result;
 	return 0;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/cpu_topology.h"
 #include "vmm/error.h"
 #include "vmm/memory.h"
 
@@ -62,9 +63,9 @@ void boot_close(struct boot *boot);             /* NULL is allowed */
  * Writes images, tables and start information into guest RAM and fills *entry.  The first call
  * takes RAM to be zero, as memory_init() made it, so as not to touch pages needlessly; later ones,
  * after a reset, clear what has to be zero.  On failure RAM may have been written to, but nothing
- * beside it.  nr_cpus is for the tables that describe processors.
+ * beside it.  The topology is for the tables that describe processors.
  */
-int boot_load(struct boot *boot, const struct memory *memory, unsigned int nr_cpus,
+int boot_load(struct boot *boot, const struct memory *memory, const struct cpu_topology *topology,
 	      struct boot_entry *entry, struct error *err);
 
 /* RAM has been filled by somebody else: a later boot_load() has to clear it, too. */

@@ -13,10 +13,16 @@
 
 #define MACHINE_VERSION 1
 #define VCPU_VERSION    1
+#define TOPOLOGY_VERSION 1
 
-/* Section "machine": KVM features in effect, which the meaning of events depends on. */
+/*
+ * Section "machine": KVM features in effect, which the meaning of events depends on; and that one
+ * was missing which there was a need of.
+ */
 #define FEATURE_EXCEPTION_PAYLOAD (1U << 0)
 #define FEATURE_TRIPLE_FAULT      (1U << 1)
+#define FEATURE_WITHOUT_PDPTRS    (1U << 2)
+#define FEATURES (FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT | FEATURE_WITHOUT_PDPTRS)
 
 /* Section "machine": run states as they are saved. */
 static const enum run_state saved_states[] = {
@@ -32,21 +38,6 @@ static const enum run_state saved_states[] = {
 
 /* ---- The section "machine" ---- */
 
-/* Of the first vCPU, which all have.  0 when the host can not say. */
-static int read_tsc_khz(struct vm *vm, uint64_t *khz, struct error *err)
-{
-	int rc;
-
-	*khz = 0;
-	if (!vm->kvm->caps.get_tsc_khz)
-		return 0;
-	rc = kvm_call(&vm->vcpu[0].kvm, KVM_REQ_GET_TSC_KHZ, NULL, err);
-	if (rc < 0)
-		return -1;
-	*khz = (uint64_t)rc;
-	return 0;
-}
-
 /* Paused, for those that say nothing about the machine but that it has been saved before. */
 static uint8_t state_to_save(enum run_state state)
 {
@@ -56,21 +47,95 @@ static uint8_t state_to_save(enum run_state state)
 	return 0;
 }
 
+/* Whether there are PDPTRs, of vCPUs in PAE paging, which this host's KVM does not tell. */
+static int find_missing_pdptrs(struct vm *vm, bool *missing, struct error *err)
+{
+	*missing = false;
+	for (unsigned int i = 0; i < vm->nr_vcpus && !*missing; i++) {
+		const struct kvm_sregs2 *sregs = vcpu_state_sregs(&vm->vcpu[i].state, err);
+
+		if (!sregs)
+			return -1;
+		*missing = vcpu_sregs_use_pdptrs(sregs) &&
+			   !(sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID);
+	}
+	if (*missing && !vm->pdptrs_warned)
+		log_warning("vCPUs are in PAE paging, and this host's KVM does not tell their "
+			    "PDPTRs (KVM_CAP_SREGS2): snapshots have them as guest memory does");
+	vm->pdptrs_warned |= *missing;
+	return 0;
+}
+
 static int save_machine(struct vm *vm, enum run_state state, struct sections *sections,
 			struct error *err)
 {
 	const struct kvm_caps *caps = &vm->kvm->caps;
 	struct bytes_out *out = sections_add(sections, "machine", MACHINE_VERSION, true, err);
-	uint64_t khz;
+	bool without_pdptrs;
+	uint32_t khz;
 
-	if (!out || read_tsc_khz(vm, &khz, err) < 0)
+	if (!out || vm_tsc_khz(vm, &khz, err) < 0 ||
+	    find_missing_pdptrs(vm, &without_pdptrs, err) < 0)
 		return -1;
 	bytes_put_u32(out, vm->nr_vcpus);
 	bytes_put_u64(out, vm->memory.size);
 	bytes_put_u8(out, state_to_save(state));
 	bytes_put_u64(out, khz);
 	bytes_put_u32(out, (caps->exception_payload ? FEATURE_EXCEPTION_PAYLOAD : 0) |
-			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0));
+			   (caps->triple_fault_event ? FEATURE_TRIPLE_FAULT : 0) |
+			   (without_pdptrs ? FEATURE_WITHOUT_PDPTRS : 0));
+	return 0;
+}
+
+/*
+ * Left out where it is what a reader takes it to be then; where it is not, nobody can do without,
+ * because APIC ids come of it.
+ */
+static int save_topology(const struct vm *vm, struct sections *sections, struct error *err)
+{
+	const struct cpu_topology *topology = &vm->topology;
+	const struct cpu_topology default_topology = cpu_topology_of_cores(vm->nr_vcpus);
+	struct bytes_out *out;
+
+	if (cpu_topology_equal(topology, &default_topology))
+		return 0;
+	out = sections_add(sections, "topology", TOPOLOGY_VERSION, true, err);
+	if (!out)
+		return -1;
+	bytes_put_u32(out, topology->sockets);
+	bytes_put_u32(out, topology->dies);
+	bytes_put_u32(out, topology->cores);
+	bytes_put_u32(out, topology->threads);
+	return 0;
+}
+
+static int read_topology(struct sections *sections, struct snapshot_machine *machine,
+			 struct error *err)
+{
+	struct cpu_topology *topology = &machine->topology;
+	const uint32_t max = CPU_TOPOLOGY_MAX_CPUS;
+	struct bytes_in in;
+	int version = sections_claim(sections, "topology", TOPOLOGY_VERSION, &in, err);
+
+	if (version < 0)
+		return -1;
+	if (version == 0) {
+		*topology = cpu_topology_of_cores(machine->cpus);
+		return 0;
+	}
+	topology->sockets = bytes_get_u32(&in);
+	topology->dies = bytes_get_u32(&in);
+	topology->cores = bytes_get_u32(&in);
+	topology->threads = bytes_get_u32(&in);
+	if (bytes_in_end(&in, "section \"topology\"", err) < 0)
+		return -1;
+	/* So that their product can be formed. */
+	if (topology->sockets > max || topology->dies > max || topology->cores > max ||
+	    topology->threads > max ||
+	    (uint64_t)topology->sockets * topology->dies * topology->cores * topology->threads !=
+	    machine->cpus)
+		return error_set(err, EINVAL, "section \"topology\" has not the %u vCPUs of the "
+				 "machine", machine->cpus);
 	return 0;
 }
 
@@ -97,19 +162,36 @@ int snapshot_machine(struct sections *sections, struct snapshot_machine *machine
 		return error_set(err, ENOTSUP, "the snapshot is of a machine in a run state that "
 				 "this vmond does not know: %u", state);
 	machine->state = saved_states[state];
-	if (features & ~(FEATURE_EXCEPTION_PAYLOAD | FEATURE_TRIPLE_FAULT))
+	machine->without_pdptrs = features & FEATURE_WITHOUT_PDPTRS;
+	if (features & ~FEATURES)
 		return error_set(err, ENOTSUP, "the snapshot is of a machine with KVM features "
 				 "that this vmond does not know: 0x%" PRIx32, features);
-	return 0;
+	return read_topology(sections, machine, err);
+}
+
+int snapshot_check_vcpus(const struct vm *vm, const struct snapshot_machine *machine,
+			 struct error *err)
+{
+	char text[CPU_TOPOLOGY_TEXT], own[CPU_TOPOLOGY_TEXT];
+	const struct cpu_topology of_cores = cpu_topology_of_cores(machine->cpus);
+
+	if (cpu_topology_equal(&machine->topology, &vm->topology))
+		return 0;
+	if (cpu_topology_equal(&machine->topology, &of_cores) && machine->cpus != vm->nr_vcpus)
+		return error_set(err, EINVAL, "the state is of a machine with %u vCPUs, and this one "
+				 "has %u: start it with --cpus %u", machine->cpus, vm->nr_vcpus,
+				 machine->cpus);
+	return error_set(err, EINVAL, "the state is of a machine with --smp %s, and this one has %s: "
+			 "start it with the former",
+			 cpu_topology_text(&machine->topology, text),
+			 cpu_topology_text(&vm->topology, own));
 }
 
 static int check_machine(const struct vm *vm, const struct snapshot_machine *machine,
 			 struct error *err)
 {
-	if (machine->cpus != vm->nr_vcpus)
-		return error_set(err, EINVAL, "the snapshot is of a machine with %u vCPUs, and "
-				 "this one has %u; start it with --cpus %u", machine->cpus,
-				 vm->nr_vcpus, machine->cpus);
+	if (snapshot_check_vcpus(vm, machine, err) < 0)
+		return -1;
 	if (machine->memory != vm->memory.size)
 		return error_set(err, EINVAL, "the snapshot is of a machine with %" PRIu64 " bytes "
 				 "of memory, and this one has %" PRIu64, machine->memory,
@@ -144,8 +226,10 @@ int snapshot_collect(struct vm *vm, enum run_state state, struct sections *secti
 		vm_time_stop(vm);
 	if (vm_pit_halt(vm, err) < 0 || snapshot_freeze(vm, err) < 0 ||
 	    save_machine(vm, state, sections, err) < 0 ||
+	    save_topology(vm, sections, err) < 0 ||
 	    snapshot_save_host(vm, sections, err) < 0 ||
 	    snapshot_save_vm(vm, sections, err) < 0 || save_vcpus(vm, sections, err) < 0 ||
+	    snapshot_save_xen(vm, sections, err) < 0 ||
 	    vm_devices_save(vm->devices, sections, err) < 0)
 		return -1;
 	return sections_complete(sections, err);
@@ -167,6 +251,7 @@ static int parse_vcpu(struct vm *vm, unsigned int i, struct sections *sections, 
 	if (version == 0)
 		return error_set(err, EINVAL, "the snapshot has no section \"%s\"", name);
 	if (snapshot_parse_vcpu(&vm->vcpu[i], &in, force, saved, err) < 0 ||
+	    snapshot_check_nested_format(&vm->vcpu[i], same_host, saved, err) < 0 ||
 	    (!same_host &&
 	     snapshot_check_cpuid(&vm->vcpu[i], saved->cpuid, force, err) < 0))
 		return error_prefix(err, "section \"%s\"", name);
@@ -182,10 +267,12 @@ static int check_tsc_khz(struct vm *vm, const struct snapshot_machine *machine, 
 {
 	bool can_set = vm->kvm->caps.tsc_control;
 	uint64_t host, off;
+	uint32_t khz;
 
 	*scaled = false;
-	if (read_tsc_khz(vm, &host, err) < 0)
+	if (vm_tsc_khz(vm, &khz, err) < 0)
 		return -1;
+	host = khz;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		uint64_t guest = saved[i].tsc_khz ? saved[i].tsc_khz : machine->tsc_khz;
 
@@ -287,15 +374,15 @@ static int load_vcpus(struct vm *vm, const struct snapshot_vcpu *saved, bool in_
  * when they are set is in the LAPIC's own saved state already, which then replaces it.
  */
 static int load(struct vm *vm, struct sections *sections, bool force,
-		const struct snapshot_vm *saved_vm, struct snapshot_vcpu *saved, bool scaled,
-		struct error *err)
+		const struct snapshot_vm *saved_vm, struct snapshot_vcpu *saved,
+		struct xen_hvm **xen, bool scaled, struct error *err)
 {
 	uint64_t host_tsc;
 
 	if (vm_devices_load(vm->devices, sections, err) < 0 || sections_all_known(sections, err) < 0)
 		return -1;
 	boot_ram_filled(vm->boot);
-	if (snapshot_load_irqchips(vm, saved_vm, err) < 0 ||
+	if (snapshot_load_irqchips(vm, saved_vm, err) < 0 || snapshot_load_xen(vm, xen, err) < 0 ||
 	    load_vcpus(vm, saved, scaled || force, force, &host_tsc, err) < 0)
 		return -1;
 	vm_time_load(vm, host_tsc, saved_vm->has_clock ? &saved_vm->clock : NULL,
@@ -309,6 +396,7 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	struct snapshot_machine machine;
 	struct snapshot_vm saved_vm;
 	struct snapshot_vcpu *saved;
+	struct xen_hvm *xen = NULL;
 	int rc = 0, same_host;
 	bool scaled;
 
@@ -331,7 +419,13 @@ int snapshot_apply(struct vm *vm, struct sections *sections, bool force, struct 
 	if (rc == 0)
 		rc = check_tsc_khz(vm, &machine, force, saved, &scaled, err);
 	if (rc == 0)
-		rc = load(vm, sections, force, &saved_vm, saved, scaled, err);
+		rc = snapshot_parse_xen(vm, sections, saved[0].cpuid, &xen, err);
+	if (rc == 0)
+		rc = load(vm, sections, force, &saved_vm, saved, &xen, scaled, err);
+	xen_hvm_free(xen);
+	if (rc == 0 && machine.without_pdptrs)
+		log_warning("the snapshot is of a host whose KVM did not tell the PDPTRs of vCPUs "
+			    "in PAE paging: they are those in guest memory now");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		snapshot_free_vcpu(&saved[i]);
 	free(saved);

@@ -11,9 +11,10 @@
  * Threads: the owner's, while the machine does not run.
  */
 
-/* What a machine must be like to take the state: section "machine". */
+/* What a machine must be like to take the state: sections "machine" and "topology". */
 struct snapshot_machine {
 	unsigned int cpus;
+	struct cpu_topology topology;   /* of so many */
 	uint64_t memory;                /* in bytes */
 	/*
 	 * What it was in when it was saved; running, if it was stopped only to be saved.  Else one
@@ -21,9 +22,13 @@ struct snapshot_machine {
 	 */
 	enum run_state state;
 	uint64_t tsc_khz;               /* 0: the host that saved it could not say */
+	bool without_pdptrs;            /* of vCPUs in PAE paging: that host did not tell */
 };
 int snapshot_machine(struct sections *sections, struct snapshot_machine *machine,
 		     struct error *err);
+/* An error that says which option to use where a machine is another one in that. */
+int snapshot_check_vcpus(const struct vm *vm, const struct snapshot_machine *machine,
+			 struct error *err);
 
 /*
  * Collects everything that a machine has: vCPUs, interrupt controllers, PIT, clock, devices.  No
@@ -38,7 +43,7 @@ int snapshot_collect(struct vm *vm, enum run_state state, struct sections *secti
 		     struct error *err);
 
 /*
- * Puts state into a machine that has never run, of the same number of vCPUs and the same memory.
+ * Puts state into a machine that has never run, of the same topology and the same memory.
  * RAM must be there already: the kernel looks into it when it is given vCPUs.
  *
  * Loads edit, then one hook per vCPU writes it (vcpu_state_after_load()).  All sections of the

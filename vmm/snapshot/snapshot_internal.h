@@ -12,6 +12,7 @@
  *     snapshot_vcpu_save.c  a vCPU as items
  *     snapshot_vcpu_load.c  items checked, and put into a vCPU
  *     snapshot_cpuid.c      what the guest saw against what this host has
+ *     snapshot_xen.c        Xen's hypercall pages
  *     snapshot_time.c       what the kernel moves while a vCPU is parked
  *
  * A load goes in two steps: everything is parsed and checked without an ioctl that changes
@@ -104,6 +105,13 @@ int snapshot_parse_vcpu(struct vcpu *vcpu, struct bytes_in *in, bool force,
 void snapshot_free_vcpu(struct snapshot_vcpu *saved);
 
 /*
+ * Nested state has the format of a processor, VMX or SVM: an error if the one saved is in use and
+ * not that of this host, and no item any more if it is not in use.  Asks the kernel, where it must.
+ */
+int snapshot_check_nested_format(struct vcpu *vcpu, bool same_host, struct snapshot_vcpu *saved,
+				 struct error *err);
+
+/*
  * Edits.  The first is what has to be in the kernel before anything can be found out there about
  * the rest; what is to be written at once may have both done, and one hook.
  */
@@ -129,5 +137,18 @@ struct snapshot_vm {
 int snapshot_parse_vm(const struct vm *vm, struct sections *sections, bool force,
 		      struct snapshot_vm *saved, struct error *err);
 int snapshot_load_irqchips(struct vm *vm, const struct snapshot_vm *saved, struct error *err);
+
+/* snapshot_xen.c */
+
+/* Nothing, of a machine without. */
+int snapshot_save_xen(struct vm *vm, struct sections *sections, struct error *err);
+/*
+ * No ioctl.  *saved is NULL where there is none; else xen_hvm_free() is due.  `cpuid` is what the
+ * guest sees.
+ */
+int snapshot_parse_xen(const struct vm *vm, struct sections *sections,
+		       const struct kvm_cpuid2 *cpuid, struct xen_hvm **saved, struct error *err);
+/* Before vCPUs are set.  *saved is NULL where the machine has taken it over. */
+int snapshot_load_xen(struct vm *vm, struct xen_hvm **saved, struct error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vmm/log.h"
+#include "vmm/nested.h"
 
 static const struct {
 	const char *name;
@@ -135,19 +136,12 @@ static int check_xsave(const struct vcpu_state *s, const struct snapshot_vcpu *s
 	return 0;
 }
 
-/* Not in VMX or SVM operation: nothing that a host without nested guests would miss. */
-static bool nested_is_off(const struct kvm_nested_state *nested)
-{
-	return nested->size == sizeof(*nested) && !(nested->flags & KVM_STATE_NESTED_GUEST_MODE) &&
-	       (nested->format != KVM_STATE_NESTED_FORMAT_VMX ||
-		nested->hdr.vmx.vmxon_pa == (uint64_t)-1);
-}
-
 static int check_nested(const struct vcpu_state *s, const struct snapshot_vcpu *saved,
 			struct error *err)
 {
 	size_t len = saved->len[SNAPSHOT_NESTED], size = s->vcpu->kvm->caps.nested_size;
 	struct kvm_nested_state nested;
+	struct kvm_sregs2 sregs;
 
 	if (!saved->item[SNAPSHOT_NESTED])
 		return 0;
@@ -156,10 +150,9 @@ static int check_nested(const struct vcpu_state *s, const struct snapshot_vcpu *
 				 len,
 				 sizeof(nested));
 	memcpy(&nested, saved->item[SNAPSHOT_NESTED], sizeof(nested));
-	if (nested.size != len)
-		return error_set(err, EINVAL,
-				 "item \"nested\" has %zu bytes, and says that it has %u",
-				 len, nested.size);
+	memcpy(&sregs, saved->item[SNAPSHOT_SREGS], sizeof(sregs));
+	if (nested_check(&nested, len, sregs.efer, err) < 0)
+		return error_prefix(err, "item \"nested\"");
 	if (!vcpu_state_offers(s, SUBSTATE_NESTED)) {
 		if (nested_is_off(&nested))
 			return 0;
@@ -170,6 +163,31 @@ static int check_nested(const struct vcpu_state *s, const struct snapshot_vcpu *
 		return error_set(err, ENOTSUP,
 				 "item \"nested\" has %zu bytes; this host's KVM takes %zu",
 				 len, size);
+	return 0;
+}
+
+/* One that is off has nothing that would be missed by a processor of the other kind. */
+int snapshot_check_nested_format(struct vcpu *vcpu, bool same_host, struct snapshot_vcpu *saved,
+				 struct error *err)
+{
+	const struct kvm_nested_state *host;
+	struct kvm_nested_state nested;
+
+	if (!saved->item[SNAPSHOT_NESTED] || !vcpu_state_offers(&vcpu->state, SUBSTATE_NESTED))
+		return 0;
+	memcpy(&nested, saved->item[SNAPSHOT_NESTED], sizeof(nested));
+	if (same_host && nested_is_off(&nested))
+		return 0;
+	host = vcpu_state_nested(&vcpu->state, err);
+	if (!host)
+		return -1;
+	if (host->format == nested.format)
+		return 0;
+	if (!nested_is_off(&nested))
+		return error_set(err, ENOTSUP, "the guest has guests of its own by %s, and this "
+				 "host's processor has %s", nested_format_name(nested.format),
+				 nested_format_name(host->format));
+	saved->item[SNAPSHOT_NESTED] = NULL;
 	return 0;
 }
 

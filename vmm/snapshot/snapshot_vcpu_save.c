@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "vmm/lapic.h"
-#include "vmm/log.h"
 
 static void begin_item(struct bytes_out *out, enum snapshot_item tag, size_t len)
 {
@@ -60,10 +59,6 @@ static int save_sregs(struct vcpu_state *s, struct bytes_out *out, struct error 
 
 	if (!sregs)
 		return -1;
-	if (vcpu_sregs_use_pdptrs(sregs) && !(sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID))
-		log_warning("vCPU %d is in PAE paging, and this host's KVM does not tell its "
-			    "PDPTRs (KVM_CAP_SREGS2): the snapshot has them as guest memory does",
-			    s->index);
 	put_item(out, SNAPSHOT_SREGS, sregs, sizeof(*sregs));
 	return 0;
 }
