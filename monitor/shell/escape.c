@@ -26,7 +26,8 @@ static bool is_shown(int code)
 {
 	if (code < 0x80)
 		return code >= 0x20 && code != 0x7f;
-	return use_utf8 && code >= 0xa0 && !is_deceptive(code) && wcwidth((wchar_t)code) >= 0;
+	/* Of the other half's control characters wcwidth() says that they have no width. */
+	return use_utf8 && !is_deceptive(code) && wcwidth((wchar_t)code) >= 0;
 }
 
 static void append_escape(struct text *out, int code, const char *s, size_t len)

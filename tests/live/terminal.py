@@ -33,7 +33,7 @@ class Terminal:
                   ";", "set-option", "-g", "remain-on-exit", "on",
                   ";", "respawn-pane", "-k", *options, "sh", "-c",
                   # tmux knows the status of a program, too, but not always.
-                  '"$@"; echo $? > "$0.new"; mv "$0.new" "$0"', self.status, *argv)
+                  'trap : INT; "$@"; echo $? > "$0.new"; mv "$0.new" "$0"', self.status, *argv)
 
     def tmux(self, *arguments):
         return subprocess.run([*self.base, *arguments], check=True, capture_output=True, text=True,

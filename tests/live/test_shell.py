@@ -179,6 +179,9 @@ class ScriptTest(vmond.LiveTest):
         self.assertEqual(json.loads(out.splitlines()[-1])["event"], "STOP")
         self.run_shell("--wait-event", "POWERDOWN", "--timeout", "0.1", status=1,
                        stderr="vmonsh: POWERDOWN has not come in time\n")
+        # One that came before the last command does not.
+        self.run_shell("--timeout", "0.1", "-c", "cont", "-c", "stop", "-c", "wait RESUME",
+                       status=1, stderr="vmonsh: RESUME has not come in time\n")
         # It comes from elsewhere.
         waiting = subprocess.Popen([VMONSH, "-s", self.path, "-j", "-c", "query-name",
                                     "--wait-event", "POWERDOWN"], text=True,
@@ -234,8 +237,9 @@ class ScriptTest(vmond.LiveTest):
 
     def test_bash(self):
         start, words = f"vmonsh -s {self.path}", ["vmonsh", "-s", self.path]
-        self.assertEqual(self.bash("vmonsh", f"{start} query-vcpu-", *words, "query-vcpu-"),
-                         ["query-vcpu-state", "query-vcpu-sync"])
+        self.assertEqual(self.bash("vmonsh", f"{start} query-vcpu-sy", *words,
+                                   "query-vcpu-sy"),
+                         ["query-vcpu-sync"])
         self.assertEqual(self.bash("vmonsh", f"{start} set-action re", *words, "set-action", "re"),
                          ["reboot="])
         for text, word, found in (("", "=", ["reset", "shutdown"]), ("sh", "sh", ["shutdown"])):
@@ -344,13 +348,21 @@ class TerminalTest(vmond.LiveTest):
         term.wait(r"^VM status: running\n")
         term.type("migrate url=x")
         term.wait(r"^migrate: no argument 'url'")
+        # A line that is given up is not carried out.
+        term.type("bogus", enter=False)
+        term.wait("> bogus$")
+        term.keys("C-c")
+        term.wait(r"> bogus\^C\n")
+        term.type("query-uuid")
+        term.wait(r"^UUID: ")
+        self.assertNotIn("unknown command", term.screen())
         # Colours are there, as NO_COLOR is empty.
         self.assertRegex(term.screen(colours=True), r"\x1b\[3[0-9]mname")
         # quit is the machine's; exit the shell's.
         term.type("quit")
         term.wait(r"End the virtual machine\? \[y/N\]")
         term.keys("Enter")
-        term.wait("not done; exit leaves the shell")
+        term.wait(r"^not done; exit leaves the shell\nweb \(running\)>$")
         term.keys("C-d")
         self.assertEqual(term.wait_exit(), 0)
         self.assertEqual(m.qmp.status(), "running")
@@ -365,7 +377,8 @@ class TerminalTest(vmond.LiveTest):
         self.assertEqual(m.wait_exit(), 0)
 
     def test_completion(self):
-        term = self.open(self.machine().monitor_path)
+        m = self.machine()
+        term = self.open(m.monitor_path)
         term.wait(r">$")
         term.type("query-stat\t", enter=False)
         term.wait(r"^web \(prelaunch\)> query-status$")
@@ -382,6 +395,12 @@ class TerminalTest(vmond.LiveTest):
         term.type("migrate uri=file:/nonexi\t", enter=False)
         term.type("x", enter=False)
         term.wait(r"> migrate uri=file:/nonexix$")
+        term.keys("C-u")
+        # What is quoted in another way than it has to be is written anew.
+        with open(m.path("a b"), "wb"):
+            pass
+        term.type(f"pmemsave 0 4K filename='{m.directory}'/a\t", enter=False)
+        term.wait(rf"> pmemsave 0 4K filename={m.directory}/a\\ b$")
 
     def test_events_above(self):
         """The line being edited stays, with its cursor where it was."""
@@ -397,12 +416,21 @@ class TerminalTest(vmond.LiveTest):
         term.keys("BSpace")
         term.type("a")
         term.wait(r"^name: web\n")
+        # What comes between two characters of one key waits.
+        term.type("query-name", enter=False)
+        term.keys("Escape")
+        m.qmp.command("cont")
+        m.qmp.command("stop")
+        term.type("bX", enter=False)
+        term.wait(r" STOP\nweb \(paused\)> Xquery-name$")
+        term.keys("C-u")
         # Those that were not asked for do not come.
         term.type("events POWERDOWN")
+        term.wait(r"events POWERDOWN\nweb")
         m.qmp.command("cont")
         m.qmp.command("system_powerdown")
         term.wait(r" POWERDOWN\n")
-        self.assertEqual(term.screen().count("RESUME"), 1)
+        self.assertEqual(term.screen().count("RESUME"), 2)
 
     def test_interrupted(self):
         """A server that does not answer gives the prompt back; its late answer is dropped."""
@@ -430,6 +458,7 @@ class TerminalTest(vmond.LiveTest):
         self.assertNotIn("late:", term.screen())
         # At the prompt, the line is given up.
         term.type("half a line", enter=False)
+        term.wait("> half a line$")
         term.keys("C-c")
         term.wait(r"> half a line\^C\n(.*\n)*web.*>$")
 
@@ -464,6 +493,7 @@ class TerminalTest(vmond.LiveTest):
         term.wait(r"watch -n 0.1 info registers\n(.*\n)?web \(running\)>$")
         term.type("query-name")
         term.wait(r"^name: web\n")
+        term.wait("\x1b\\[3[0-9]mname", colours=True)
 
     def test_progress(self):
         """A migration that is read as slowly as the test likes."""

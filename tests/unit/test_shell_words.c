@@ -267,6 +267,7 @@ static void keep(struct notes *notes, const char *name)
 
 START_TEST(test_notes)
 {
+	struct json_value later = { .type = JSON_BOOL };
 	struct notes notes = { .awaited = "B" };
 	struct note note;
 
@@ -287,7 +288,9 @@ START_TEST(test_notes)
 	ck_assert(!notes_take(&notes, "A", &note));
 	/* The awaited one stays whatever is taken or forgotten. */
 	notes_forget(&notes);
-	ck_assert_str_eq(notes.found.name, "B");
+	notes_keep(&notes, "B", &later, false);
+	ck_assert_str_eq(notes.found.json, "{\"event\": \"B\"}");
+	notes_forget(&notes);
 	for (int i = 0; i < NOTES_KEPT + 10; i++)
 		keep(&notes, "X");
 	ck_assert_uint_eq(notes.count, NOTES_KEPT);
