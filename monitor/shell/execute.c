@@ -140,14 +140,17 @@ static int confirm_quit(struct shell *sh)
 	return shell_complain(sh, "not done; exit leaves the shell");
 }
 
-static void ended(struct shell *sh, const char *command, int rc)
+/*
+ * After quit: a server may go without a word, and that is what was asked for.  With a person there
+ * is nothing left to do; a script that has more to do finds that nobody is there.
+ */
+static int after_quit(struct shell *sh, int rc)
 {
-	if (!sh->quitting)
-		return;
-	/* A server may go without a word. */
-	sh->quitting = rc != SHELL_FAILED;
-	if (sh->quitting && strcmp(command, "quit") == 0)
+	if (rc != SHELL_FAILED && sh->interactive)
 		sh->leaving = true;
+	else
+		sh->quitting = false;
+	return rc == SHELL_GONE ? SHELL_DONE : rc;
 }
 
 static int run_qmp(struct shell *sh, const struct json_value *entry, const struct words *words)
@@ -156,35 +159,35 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 	struct json_value returned;
 	struct json_writer w;
 	struct error err;
+	bool quits = strcmp(command, "quit") == 0;
 	int rc;
 
-	if (strcmp(command, "quit") == 0 && confirm_quit(sh) != SHELL_DONE)
+	if (quits && confirm_quit(sh) != SHELL_DONE)
 		return SHELL_FAILED;
 	server_begin(sh->server, &w, command,
 		     server_has_oob(sh->server) && value_bool(entry, "allow-oob"));
 	if (args_write(&w, sh->schema, entry, words, 1, &err) < 0) {
 		json_writer_free(&w);
-		ended(sh, command, SHELL_FAILED);
+		sh->quitting = false;
 		return shell_complain(sh, "%s", err.text);
 	}
 	rc = shell_call(sh, &w, false, &returned);
-	ended(sh, command, rc);
-	if (rc == SHELL_GONE && sh->quitting)
-		return SHELL_DONE;
-	if (rc != SHELL_DONE)
-		return rc;
-	shell_output_return(sh, &returned);
+	if (rc == SHELL_DONE)
+		shell_output_return(sh, &returned);
 	json_clear(&returned);
-	return progress_follow(sh, words);
+	if (quits)
+		return after_quit(sh, rc);
+	return rc == SHELL_DONE ? progress_follow(sh, words) : rc;
 }
 
-/* The id is ours on the wire; one that was given is put back for those who look at it. */
+/* The id is ours on the wire: replies are told apart by it. */
 static int run_raw(struct shell *sh, const char *line)
 {
 	struct json_value request, returned;
 	const struct json_value *oob;
 	struct json_writer w;
 	const char *command;
+	bool quits;
 	size_t i;
 	int rc;
 
@@ -194,7 +197,8 @@ static int run_raw(struct shell *sh, const char *line)
 	}
 	oob = json_get(&request, "exec-oob");
 	command = value_string(&request, oob ? "exec-oob" : "execute");
-	if (command && strcmp(command, "quit") == 0 && confirm_quit(sh) != SHELL_DONE) {
+	quits = command && strcmp(command, "quit") == 0;
+	if (quits && confirm_quit(sh) != SHELL_DONE) {
 		json_clear(&request);
 		return SHELL_FAILED;
 	}
@@ -206,12 +210,11 @@ static int run_raw(struct shell *sh, const char *line)
 			json_write_value(&w, member->name, &member->value);
 	}
 	rc = shell_call(sh, &w, false, &returned);
-	ended(sh, command ? command : "", rc);
 	if (rc == SHELL_DONE)
 		shell_output_return(sh, &returned);
 	json_clear(&returned);
 	json_clear(&request);
-	return rc == SHELL_GONE && sh->quitting ? SHELL_DONE : rc;
+	return quits ? after_quit(sh, rc) : rc;
 }
 
 /* The words of a command line as a line for the human monitor, from word `first` on. */
@@ -231,9 +234,13 @@ static char *join(const struct words *words, size_t first)
 static int run_hmp(struct shell *sh, const char *line, const struct words *words, size_t first)
 {
 	struct words rest = { .word = words->word + first, .count = words->count - first };
+	const char *name = rest.word[0].text;
+	bool quits = strcmp(name, "q") == 0 || strcmp(name, "quit") == 0;
 	char *joined = NULL;
 	int rc;
 
+	if (quits && confirm_quit(sh) != SHELL_DONE)
+		return SHELL_FAILED;
 	if (line)
 		line += words->word[first].start;
 	else
@@ -242,6 +249,8 @@ static int run_hmp(struct shell *sh, const char *line, const struct words *words
 		return shell_complain(sh, "out of memory for a line");
 	rc = shell_hmp_line(sh, line);
 	free(joined);
+	if (quits)
+		return after_quit(sh, rc);
 	return rc == SHELL_DONE ? progress_follow(sh, &rest) : rc;
 }
 

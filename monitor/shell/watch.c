@@ -208,11 +208,11 @@ static int repeat(struct shell *sh, const char *line, double seconds)
 		shown.colour = true;
 		draw(sh, &screen, &shown, line, seconds, &now);
 		sh->style.colour = style.colour;
-	} while (rc != SHELL_GONE && pause_for(sh, &screen, seconds));
+	} while (rc != SHELL_GONE && sh->server && pause_for(sh, &screen, seconds));
 	free(screen.last);
 	leave_screen(&screen);
 	line_flush(sh->line);
-	return rc == SHELL_GONE ? shell_complain(sh, "watch: the connection is gone") : SHELL_DONE;
+	return rc == SHELL_GONE || !sh->server ? shell_complain(sh, "watch: the connection is gone") : SHELL_DONE;
 }
 
 int watch_command(struct shell *sh, const struct words *words, const char *line)

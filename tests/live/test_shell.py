@@ -206,6 +206,11 @@ class ScriptTest(vmond.LiveTest):
                          ["guest:", "false", "reason:", "host-qmp-quit"])
         self.assertEqual(self.machine.wait_exit(), 0)
 
+    def test_nothing_after_quit(self):
+        result = shell(self.path, "-c", "quit", "-c", "query-name")
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertIn("closed the connection", result.stderr)
+
     def test_names(self):
         """A VM by name, the only one, and the environment."""
         directory = self.temporary_directory()
@@ -370,8 +375,13 @@ class TerminalTest(vmond.LiveTest):
     def test_quit(self):
         m = self.machine()
         term = self.open(m.monitor_path)
-        term.type("quit")
+        # As the human monitor has it, too.
+        term.type("q")
         term.wait(r"\[y/N\]")
+        term.keys("C-c")
+        term.wait(r"^not done; .*\nweb \(prelaunch\)>$")
+        term.type("quit")
+        term.wait(r"> quit\n.*\[y/N\]")
         term.type("y")
         self.assertEqual(term.wait_exit(), 0)
         self.assertEqual(m.wait_exit(), 0)
