@@ -280,8 +280,8 @@ static int insert_unnamed(struct build *b, struct node *root, const struct json_
 	struct word whole = *word;
 
 	if (!name)
-		return error_set(b->err, EINVAL, "%s: '%.100s' is not NAME=VALUE (hmp %s ... is the "
-				 "human monitor's command)", b->command, word->text, b->command);
+		return error_set(b->err, EINVAL, "%s: '%.100s' is not NAME=VALUE (hmp %s ... is "
+				 "the human monitor's command)", b->command, word->text, b->command);
 	whole.equals = WORD_NO_EQUALS;
 	return insert(b, root, type, name, strlen(name), &whole);
 }

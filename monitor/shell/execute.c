@@ -206,7 +206,8 @@ static int run_raw(struct shell *sh, const char *line)
 	for (i = 0; i < request.object.count; i++) {
 		const struct json_member *member = &request.object.member[i];
 
-		if (strcmp(member->name, "id") && strcmp(member->name, oob ? "exec-oob" : "execute"))
+		if (strcmp(member->name, "id") &&
+		    strcmp(member->name, oob ? "exec-oob" : "execute"))
 			json_write_value(&w, member->name, &member->value);
 	}
 	rc = shell_call(sh, &w, false, &returned);

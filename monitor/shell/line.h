@@ -27,7 +27,7 @@ struct line *line_new(struct loop *loop, const struct line_hooks *hooks, struct 
 		      struct error *err);
 void line_free(struct line *line);
 
-/* Reads a line, without its end; the caller frees it.  NULL: the end of input, or of the process. */
+/* Reads a line, without its end; the caller frees it.  NULL: nothing more comes. */
 char *line_read(struct line *line);
 
 /* Text that ends in LF, for above the line; shown at once when no line is being read. */

@@ -56,7 +56,7 @@ static int local_source(struct shell *sh, const struct words *words, const char 
 	return shell_read_file(sh, words->word[1].text);
 }
 
-/* The server forgets the current vCPU between two lines of the human monitor; so it goes with each. */
+/* The server forgets the current vCPU between two lines; so it goes with each. */
 static int local_cpu(struct shell *sh, const struct words *words, const char *line)
 {
 	struct text text = { 0 };

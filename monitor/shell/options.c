@@ -42,7 +42,7 @@ void shell_options_print_help(FILE *out)
 	      "  -h, --help              print this\n"
 	      "  -V, --version           print the version\n"
 	      "\n"
-	      "Exit status: 0, 1 if a command has failed, 2 without a connection.  See vmonsh(1).\n",
+	      "Exit status: 0, 1 if a command has failed, 2 without a connection; vmonsh(1).\n",
 	      out);
 }
 

@@ -107,14 +107,15 @@ static bool page(struct shell *sh, const struct text *text)
 
 static bool is_long(struct shell *sh, const struct text *text)
 {
-	unsigned int rows, lines = 0;
+	unsigned int rows, lines = 0, columns;
 	const char *p = text->bytes, *end;
 
 	shell_measure(sh, &rows);
 	if (!sh->interactive || sh->sourcing || !rows)
 		return false;
+	columns = sh->style.width ? sh->style.width : 80;
 	for (; (end = strchr(p, '\n')); p = end + 1)
-		lines += 1 + (sh->style.width ? (unsigned int)(end - p) / (sh->style.width + 1) : 0);
+		lines += 1 + (unsigned int)(end - p) / (columns + 1);
 	return lines >= rows;
 }
 

@@ -68,10 +68,9 @@ bool print_wants_hex(const char *name, const struct json_value *parent)
 	if (strcmp(name, "limit") == 0)
 		return json_get(parent, "base");
 	/* {"index": 0x10, "value": ...} is an MSR, {"xcr": 0, "value": ...} an XCR. */
-	if (!json_get(parent, "value"))
-		return false;
-	return (strcmp(name, "index") == 0) ||
-	       (strcmp(name, "value") == 0 && (json_get(parent, "index") || json_get(parent, "xcr")));
+	if (strcmp(name, "value") == 0)
+		return json_get(parent, "index") || json_get(parent, "xcr");
+	return strcmp(name, "index") == 0 && json_get(parent, "value");
 }
 
 /* The shortest decimal that reads back as the same number. */

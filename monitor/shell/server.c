@@ -56,7 +56,7 @@ static void take_reply(struct server *server, struct json_value *message)
 		server->post(server->opaque, json_get(message, "return"));
 		return;
 	}
-	/* An error about the request as JSON comes without its id, and so do some servers' replies. */
+	/* An error about the JSON of a request comes without its id, and some replies do. */
 	if (!server->awaited || (json_get(message, "id") && id != server->awaited))
 		return;
 	server->awaited = 0;

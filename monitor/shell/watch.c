@@ -212,7 +212,9 @@ static int repeat(struct shell *sh, const char *line, double seconds)
 	free(screen.last);
 	leave_screen(&screen);
 	line_flush(sh->line);
-	return rc == SHELL_GONE || !sh->server ? shell_complain(sh, "watch: the connection is gone") : SHELL_DONE;
+	if (rc == SHELL_GONE || !sh->server)
+		return shell_complain(sh, "watch: the connection is gone");
+	return SHELL_DONE;
 }
 
 int watch_command(struct shell *sh, const struct words *words, const char *line)

@@ -16,9 +16,9 @@
 #include "tests/fuzz/fuzz.h"
 
 /*
- * libFuzzer: what a server sends, as the monitor shell shows it and uses it.  The first line is what
- * somebody types, the rest are the server's bytes.  Nothing that a terminal obeys may come out, and
- * a schema may say what it likes.
+ * libFuzzer: what a server sends, as the monitor shell shows it and uses it.  The first line is
+ * what somebody types, the rest are the server's bytes.  Nothing that a terminal obeys may come
+ * out, and a schema may say what it likes.
  */
 
 static const struct style plain, narrow = { .width = 30 };

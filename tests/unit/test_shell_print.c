@@ -182,7 +182,8 @@ START_TEST(test_events)
 		    " 'timestamp': {'seconds': -1, 'microseconds': -1}}",
 		    "--:--:--.--- RESET guest=true reason=a b\n");
 	check_event("{'event': 'X\\u001b', 'data': {'a': {'b': 1}, 'c': [{'d': '\\u001b'}]}}",
-		    "--:--:--.--- X\\x1b a.b=1 {\"a\": {\"b\": 1}, \"c\": [{\"d\": \"\\u001B\"}]}\n");
+		    "--:--:--.--- X\\x1b a.b=1 "
+		    "{\"a\": {\"b\": 1}, \"c\": [{\"d\": \"\\u001B\"}]}\n");
 	check_event("{'event': 'Y', 'data': 5}", "--:--:--.--- Y 5\n");
 }
 END_TEST

@@ -134,7 +134,8 @@ START_TEST(test_session)
 	static const char *const script[] = {
 		OOB, ">\"enable\": [\"oob\"]", DONE, ">query-name",
 		"{\"event\": \"STOP\", \"timestamp\": {}}\r\n{\"return\": {\"na", "me\": \"x\"}, ",
-		"\"id\": @}\n", ">query-status", "{\"error\": {\"desc\": \"no\"}, \"id\": @}", ">end",
+		"\"id\": @}\n", ">query-status", "{\"error\": {\"desc\": \"no\"}, \"id\": @}",
+		">end",
 		NULL
 	};
 	struct json_value reply;
@@ -157,7 +158,7 @@ START_TEST(test_session)
 }
 END_TEST
 
-/* The reply to what nobody waits for any more comes before the next one's, and is not taken for it. */
+/* The reply to what nobody waits for any more is not taken for the next one's. */
 START_TEST(test_late_reply)
 {
 	static const char *const script[] = {
@@ -228,7 +229,8 @@ START_TEST(test_refused)
 	}, *const other[] = { "{\"hello\": 1}", ">end", NULL }, *const half[] = {
 		"{\"QMP\": ", NULL
 	}, *const unable[] = {
-		GREETING, ">qmp_capabilities", "{\"error\": {\"desc\": \"busy\"}, \"id\": @}", ">end",
+		GREETING, ">qmp_capabilities", "{\"error\": {\"desc\": \"busy\"}, \"id\": @}",
+		">end",
 		NULL
 	}, *const gone[] = { NULL };
 
