@@ -51,7 +51,7 @@ static int set_version(struct xen_hvm_config *config, const char *text, struct e
 
 static int set_path(struct xen_hvm_config *config, const char *text, struct error *err)
 {
-	for (enum xen_hvm_path path = XEN_HVM_PATH_KERNEL; path <= XEN_HVM_PATH_USER_SPACE; path++) {
+	for (int path = XEN_HVM_PATH_KERNEL; path <= XEN_HVM_PATH_USER_SPACE; path++) {
 		if (strcmp(text, xen_hvm_path_name(path)) == 0) {
 			config->path = path;
 			return 0;

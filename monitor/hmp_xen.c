@@ -44,8 +44,8 @@ void hmp_info_xen(struct hmp *hmp, const struct hmp_args *args)
 	}
 	xen_hvm_get_written(xen, &written);
 	text_printf(hmp->out, "Xen PV-on-HVM: enabled, path %s\n", xen_hvm_path_name(xen->path));
-	text_printf(hmp->out, "MSR 0x%08" PRIx32 ", CPUID 0x%08" PRIx32 ", version %u.%u\n", xen->msr,
-		    xen->cpuid_base, xen->version >> 16, xen->version & 0xffff);
+	text_printf(hmp->out, "MSR 0x%08" PRIx32 ", CPUID 0x%08" PRIx32 ", version %u.%u\n",
+		    xen->msr, xen->cpuid_base, xen->version >> 16, xen->version & 0xffff);
 	print_blob(hmp->out, "blob32", &xen->blob[false]);
 	print_blob(hmp->out, "blob64", &xen->blob[true]);
 	print_written(hmp->out, &written);

@@ -90,8 +90,15 @@ bool feature_msrs_find(const struct feature_msrs *msrs, uint32_t index, uint64_t
 	return false;
 }
 
-/* Where the vCPU has such an MSR at all, and it is another value. */
-static int apply(struct vcpu_state *s, uint32_t index, uint64_t value, struct error *err)
+/* What an MSR is to be, and where it is among those of the vCPU. */
+struct change {
+	unsigned int position;
+	uint64_t value;
+};
+
+/* Adds one, where the vCPU has such an MSR at all, and it is another value. */
+static int want(struct vcpu_state *s, uint32_t index, uint64_t value, struct change *changes,
+		unsigned int *nr, struct error *err)
 {
 	int position = msr_table_find(s->msr_table, index);
 	struct error reason;
@@ -105,9 +112,16 @@ static int apply(struct vcpu_state *s, uint32_t index, uint64_t value, struct er
 		*err = reason;
 		return -1;
 	}
-	if (now == value)
-		return 0;
-	if (vcpu_state_msr_edit(s, (unsigned int)position, value, err) < 0)
+	if (now != value)
+		changes[(*nr)++] = (struct change) { (unsigned int)position, value };
+	return 0;
+}
+
+static int apply(struct vcpu_state *s, const struct change *change, struct error *err)
+{
+	struct error reason;
+
+	if (vcpu_state_msr_edit(s, change->position, change->value, err) < 0)
 		return -1;
 	if (vcpu_state_after_init(s, &reason) == 0)
 		return 0;
@@ -116,7 +130,7 @@ static int apply(struct vcpu_state *s, uint32_t index, uint64_t value, struct er
 		return -1;
 	}
 	log_info("%s, though it supports that", reason.text);
-	vcpu_state_msr_revert(s, (unsigned int)position);
+	vcpu_state_msr_revert(s, change->position);
 	return 0;
 }
 
@@ -126,21 +140,29 @@ int feature_msrs_apply(struct vcpu_state *s, const struct feature_msrs *host, bo
 	/* As KVM has it, which may have changed what it was given. */
 	const struct kvm_cpuid2 *table = vcpu_state_cpuid(s, err);
 	struct cpu_features features;
+	struct change changes[3];
+	unsigned int nr = 0;
 	bool arch_capabilities;
 	uint64_t value;
 
-	if (!table)
+	/* In reading order: an edit reads the MP state, and what was read before that is forgotten. */
+	if (!table || vcpu_state_fetch(s, 1U << SUBSTATE_MP_STATE | 1U << SUBSTATE_MSRS, err) < 0)
 		return -1;
 	cpu_features_of_table(&features, table);
 	arch_capabilities = cpu_features_has(&features, CPU_ARCH_CAPABILITIES);
 	if (feature_msrs_find(host, MSR_IA32_ARCH_CAPABILITIES, &value) &&
-	    apply(s, MSR_IA32_ARCH_CAPABILITIES, arch_capabilities ? value : 0, err) < 0)
+	    want(s, MSR_IA32_ARCH_CAPABILITIES, arch_capabilities ? value : 0, changes, &nr,
+		 err) < 0)
 		return -1;
 	if (feature_msrs_find(host, MSR_PLATFORM_INFO, &value) &&
-	    apply(s, MSR_PLATFORM_INFO, value, err) < 0)
+	    want(s, MSR_PLATFORM_INFO, value, changes, &nr, err) < 0)
 		return -1;
 	if (host_microcode && feature_msrs_find(host, MSR_IA32_UCODE_REV, &value) &&
-	    apply(s, MSR_IA32_UCODE_REV, value, err) < 0)
+	    want(s, MSR_IA32_UCODE_REV, value, changes, &nr, err) < 0)
 		return -1;
+	/* Compared first, then written: each write makes all that was read old. */
+	for (unsigned int i = 0; i < nr; i++)
+		if (apply(s, &changes[i], err) < 0)
+			return -1;
 	return 0;
 }

@@ -318,24 +318,3 @@ size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, s
 	}
 	return done;
 }
-
-bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
-		   bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque)
-{
-	return page_space_each(&(struct page_space){ .memory = memory, .sregs = sregs }, fn,
-			       opaque);
-}
-
-bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-			struct page_mapping *mapping)
-{
-	return page_space_translate(&(struct page_space){ .memory = memory, .sregs = sregs }, va,
-				    mapping);
-}
-
-size_t pagewalk_read(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-		     void *buf, size_t len)
-{
-	return page_space_read(&(struct page_space){ .memory = memory, .sregs = sregs }, va, buf,
-			       len);
-}

@@ -14,7 +14,6 @@
  * point outside RAM end that branch.  Reserved bits are not checked: what the processor would fault
  * on is shown as it stands.  Everything is const: walking never sets accessed bits.
  *
- * Each comes twice: by a page_space, and by paging registers alone, for what is in no inner guest.
  * Physical addresses of mappings are as the tables have them: with nested paging the inner guest's.
  *
  * Threads: any; other vCPUs may run and change the tables meanwhile, each entry is read once.
@@ -48,7 +47,7 @@ struct page_mapping {
 };
 
 /*
- * How many tables one pagewalk_each() enters at most.  Tables that refer to each other over and
+ * How many tables one page_space_each() enters at most.  Tables that refer to each other over and
  * over can describe 2^45 pages in a few KiB; this many tables of 4 KiB pages map 128 GiB, and take
  * a fraction of a second to walk.
  */
@@ -62,8 +61,6 @@ struct page_mapping {
  */
 bool page_space_each(const struct page_space *space,
 		     bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque);
-bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
-		   bool (*fn)(void *opaque, const struct page_mapping *mapping), void *opaque);
 
 /*
  * Translates one virtual address (a segment's base already added); mapping->va is where its page
@@ -72,16 +69,12 @@ bool pagewalk_each(const struct memory *memory, const struct kvm_sregs2 *sregs,
  */
 bool page_space_translate(const struct page_space *space, uint64_t va,
 			  struct page_mapping *mapping);
-bool pagewalk_translate(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-			struct page_mapping *mapping);
 
 /*
  * Reads virtual memory across pages.  Returns the number of bytes read before the first gap, be it
  * a page that is not mapped or one that is mapped to something else than RAM.
  */
 size_t page_space_read(const struct page_space *space, uint64_t va, void *buf, size_t len);
-size_t pagewalk_read(const struct memory *memory, const struct kvm_sregs2 *sregs, uint64_t va,
-		     void *buf, size_t len);
 
 /*
  * Reads what is physical memory to the one whose paging registers `space` has, within a page of

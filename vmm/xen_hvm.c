@@ -52,12 +52,12 @@ static int choose_path(struct xen_hvm *xen, const struct kvm *kvm, enum xen_hvm_
 	bool user_space = caps->user_space_msr && caps->msr_filter;
 
 	if (wanted == XEN_HVM_PATH_KERNEL && !kernel)
-		return error_set(err, ENOTSUP, "this host's KVM can not write Xen's hypercall pages "
-				 "(KVM_CAP_XEN_HVM); leave out path=kernel");
+		return error_set(err, ENOTSUP, "this host's KVM can not write Xen's hypercall "
+				 "pages (KVM_CAP_XEN_HVM); leave out path=kernel");
 	if (wanted == XEN_HVM_PATH_USER_SPACE && !user_space)
-		return error_set(err, ENOTSUP, "this host's KVM can not pass on the write of an MSR "
-				 "(KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER); leave out "
-				 "path=user-space");
+		return error_set(err, ENOTSUP, "this host's KVM can not pass on the write of an "
+				 "MSR (KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER); leave "
+				 "out path=user-space");
 	if (!kernel && !user_space)
 		return error_set(err, ENOTSUP, "this host's KVM can neither write Xen's hypercall "
 				 "pages (KVM_CAP_XEN_HVM) nor pass on the write of an MSR "

@@ -111,8 +111,8 @@ int xen_hvm_enable(struct xen_hvm *xen, struct kvm_handle *vm, struct msr_table 
 
 /*
  * Appends the leaves to a finished table, at the first of 0x40000000, 0x40000100, ... where the
- * table has nothing.  *table is realloc()ed, and stays the caller's whatever is returned.  `tsc_khz`
- * is the guest's; 0: not known.
+ * table has nothing.  *table is realloc()ed, and stays the caller's whatever is returned.
+ * `tsc_khz` is the guest's; 0: not known.
  */
 int xen_hvm_add_cpuid(struct xen_hvm *xen, struct kvm_cpuid2 **table, uint32_t tsc_khz,
 		      struct error *err);

@@ -5,11 +5,7 @@
 	.include "guest.inc"
 	.include "cpuid.inc"
 
-	.set MULTIBOOT_MAGIC, 0x1badb002
-
-	.section .multiboot, "a"
-	.balign	4
-	.long	MULTIBOOT_MAGIC, 0, -MULTIBOOT_MAGIC
+	multiboot_header
 
 	.text
 	.globl _start

@@ -18,7 +18,6 @@
 	.code32
 	.include "guest.inc"
 
-	.set MULTIBOOT_MAGIC, 0x1badb002
 	.set CR0_PG, 1 << 31
 	.set CR4_PAE, 1 << 5
 	.set PDPTE_PRESENT, 1
@@ -32,9 +31,7 @@
 	.set ROUNDS, 4                  /* a MOV CR3 comes after so many steps */
 	.set SPIN, 1 << 20
 
-	.section .multiboot, "a"
-	.balign	4
-	.long	MULTIBOOT_MAGIC, 0, -MULTIBOOT_MAGIC
+	multiboot_header
 
 	.text
 	.globl _start

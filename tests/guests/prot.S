@@ -8,7 +8,6 @@
 	.include "guest.inc"
 	.include "prot.inc"
 
-	.set MULTIBOOT_MAGIC, 0x1badb002
 .ifdef FLAT
 	.set MULTIBOOT_FLAGS, 0x10003   /* modules page-aligned, memory map wanted, addresses */
 .else
@@ -29,9 +28,8 @@
 	.set INFO_HAS_MODS, 1 << 3
 	.set INFO_HAS_MMAP, 1 << 6
 
-	.section .multiboot, "a"
-	.balign	4
-header:	.long	MULTIBOOT_MAGIC, MULTIBOOT_FLAGS, -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS)
+	multiboot_header MULTIBOOT_FLAGS
+	.set header, . - 12
 .ifdef FLAT
 	.long	header, image_start, image_end, bss_end, _start
 .endif

@@ -11,9 +11,7 @@
 	.macro xen_more
 	.endm
 
-	.section .multiboot, "a"
-	.balign	4
-	.long	0x1badb002, 0, -0x1badb002
+	multiboot_header
 
 	.text
 	.globl _start

@@ -250,7 +250,7 @@ class Xen(vmond.LiveTest):
     def save(self, m, path):
         m.qmp.command("stop")
         m.qmp.command("snapshot-save", filename=path)
-        vmond.wait_until(lambda: m.qmp.command("query-migrate")["status"] == "completed", "a snapshot")
+        vmond.wait_until(lambda: m.qmp.command("query-migrate")["status"] == "completed", "it")
 
     def test_xen_clone(self):
         """Its blobs come along, and nothing but the guest writes a page, on whatever way."""

@@ -209,6 +209,20 @@ START_TEST(a_machine_has_them)
 }
 END_TEST
 
+/* One that is told of another processor is not told of this one's microcode. */
+START_TEST(a_machine_of_another_processor)
+{
+	struct cpu_config config;
+
+	ck_assert_int_eq(cpu_config_init(&config, "base", &err), 0);
+	machine.config.cpu = &config;
+	machine_start(1);
+	ck_assert_uint_eq(has(UCODE), 0);
+	ck_assert_uint_eq(has(PLATFORM), 1U << 31);
+	check_dirty();
+}
+END_TEST
+
 /* The kernel says that it supports a value, and then does not take it: the others are set still. */
 START_TEST(a_value_is_refused)
 {
@@ -303,6 +317,7 @@ Suite *feature_msrs_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, vcpus_get_theirs);
 	tcase_add_test(tc, a_machine_has_them);
+	tcase_add_test(tc, a_machine_of_another_processor);
 	tcase_add_test(tc, a_value_is_refused);
 	tcase_add_test(tc, they_can_not_be_written);
 	tcase_add_test(tc, reverting);

@@ -57,6 +57,15 @@ static bool collect(void *opaque, const struct page_mapping *mapping)
 	return nr_seen < seen_max;
 }
 
+/* Of a vCPU that is in no inner guest. */
+static const struct page_space *space(const struct kvm_sregs2 *sregs)
+{
+	static struct page_space of;
+
+	of = (struct page_space){ .memory = &memory, .sregs = sregs };
+	return &of;
+}
+
 /* Walks, and checks that translating each page's first and last byte says the same. */
 static bool walk(const struct kvm_sregs2 *sregs)
 {
@@ -64,11 +73,11 @@ static bool walk(const struct kvm_sregs2 *sregs)
 	bool complete;
 
 	nr_seen = 0;
-	complete = pagewalk_each(&memory, sregs, collect, seen);
+	complete = page_space_each(space(sregs), collect, seen);
 	for (size_t i = 0; i < nr_seen; i++) {
 		for (int last = 0; last < 2; last++) {
-			ck_assert(pagewalk_translate(&memory, sregs,
-						     seen[i].va + last * (seen[i].size - 1), &m));
+			ck_assert(page_space_translate(space(sregs),
+						       seen[i].va + last * (seen[i].size - 1), &m));
 			ck_assert_uint_eq(m.va, seen[i].va);
 			ck_assert_uint_eq(m.pa, seen[i].pa);
 			ck_assert_uint_eq(m.size, seen[i].size);
@@ -124,11 +133,11 @@ START_TEST(no_paging)
 	put64(0x1000, 0, 0x2000 | P);
 	ck_assert(walk(&s));
 	ck_assert_uint_eq(nr_seen, 0);
-	ck_assert(pagewalk_translate(&memory, &s, 0x123456789a, &m));
+	ck_assert(page_space_translate(space(&s), 0x123456789a, &m));
 	ck_assert_uint_eq(m.pa + (0x123456789a - m.va), 0x123456789a);
 	ck_assert(m.user && m.writable && m.executable);
 	memcpy(ram + PART, "above4g", 8);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, MEMORY_HIGH, buf, 8), 8);
+	ck_assert_uint_eq(page_space_read(space(&s), MEMORY_HIGH, buf, 8), 8);
 	ck_assert_mem_eq(buf, "above4g", 8);
 }
 END_TEST
@@ -157,9 +166,9 @@ START_TEST(two_levels)
 	check_page(5, 0xfffff000, 0x9000, 4096, "-wx");
 	ck_assert_uint_eq(seen[3].entry, 0x00c00000 | P | PS | U);
 	/* Bits above 31 of an address do not count. */
-	ck_assert(pagewalk_translate(&memory, &s, 0xfffffffffffffff8, &m));
+	ck_assert(page_space_translate(space(&s), 0xfffffffffffffff8, &m));
 	ck_assert_uint_eq(m.pa, 0x9000);
-	ck_assert(!pagewalk_translate(&memory, &s, 0x6000, &m));
+	ck_assert(!page_space_translate(space(&s), 0x6000, &m));
 
 	/* Without PSE the same entries are tables, and those are not in RAM. */
 	s.cr4 = 0;
@@ -198,9 +207,9 @@ START_TEST(pae)
 	ck_assert(walk(&s));
 	ck_assert_uint_eq(nr_seen, 2);
 	check_page(0, 0x7fe01000, 0x5000, 4096, "u--");
-	ck_assert(pagewalk_translate(&memory, &s, 0x17fffffff, &m));
+	ck_assert(page_space_translate(space(&s), 0x17fffffff, &m));
 	ck_assert_uint_eq(m.va, 0x7ffff000);
-	ck_assert(!pagewalk_translate(&memory, &s, 0x1000, &m));
+	ck_assert(!page_space_translate(space(&s), 0x1000, &m));
 }
 END_TEST
 
@@ -231,9 +240,9 @@ START_TEST(four_levels)
 	ck_assert_uint_eq(seen[11].entry, 0x40000000 | P | W | U | PS | A);
 
 	/* Not canonical, though bits 47:0 are mapped. */
-	ck_assert(!pagewalk_translate(&memory, &s, 0x1000000200000, &m));
-	ck_assert(!pagewalk_translate(&memory, &s, 0xffff000000200000, &m));
-	ck_assert(!pagewalk_translate(&memory, &s, 0x800000200000, &m));
+	ck_assert(!page_space_translate(space(&s), 0x1000000200000, &m));
+	ck_assert(!page_space_translate(space(&s), 0xffff000000200000, &m));
+	ck_assert(!page_space_translate(space(&s), 0x800000200000, &m));
 
 	/* Without NXE bit 63 takes nothing away. */
 	s.efer = EFER_LMA;
@@ -261,10 +270,10 @@ START_TEST(five_levels)
 		   "u-x");
 	check_page(1, 0xff00ULL << 48 | 3ULL << 39 | 5ULL << 30 | 7 << 21 | 9 << 12, 0xa000, 4096,
 		   "--x");
-	ck_assert(!pagewalk_translate(&memory, &s, seen[0].va | 1ULL << 58, &m));
+	ck_assert(!page_space_translate(space(&s), seen[0].va | 1ULL << 58, &m));
 	/* The tables of five levels are not those of four. */
 	s.cr4 = CR4_PAE;
-	ck_assert(!pagewalk_translate(&memory, &s, seen[0].va, &m));
+	ck_assert(!page_space_translate(space(&s), seen[0].va, &m));
 }
 END_TEST
 
@@ -281,7 +290,7 @@ START_TEST(outside_ram)
 	ck_assert(walk(&s));
 	ck_assert_uint_eq(nr_seen, 1);
 	ck_assert_uint_eq(seen[0].va, 1ULL << 39);
-	ck_assert(!pagewalk_translate(&memory, &s, 0, &m));
+	ck_assert(!page_space_translate(space(&s), 0, &m));
 
 	s.cr3 = PART;
 	ck_assert(walk(&s));
@@ -323,7 +332,7 @@ START_TEST(endless)
 	reset();
 	for (unsigned int i = 0; i < 512; i++)
 		put64(0x1000, i, 0x1000 | P | W);
-	ck_assert(!pagewalk_each(&memory, &s, count, &pages));
+	ck_assert(!page_space_each(space(&s), count, &pages));
 	ck_assert_uint_lt(pages, PAGEWALK_MAX_TABLES * 512ULL);
 	/* 2 + 128 + 128 * 510 tables are just within the limit. */
 	for (unsigned int i = 1; i < 512; i++)
@@ -335,11 +344,11 @@ START_TEST(endless)
 		put64(0x3000, i, 0x4000 | P);
 	put64(0x4000, 0, P);
 	pages = 0;
-	ck_assert(pagewalk_each(&memory, &s, count, &pages));
+	ck_assert(page_space_each(space(&s), count, &pages));
 	ck_assert_uint_eq(pages, 128 * 510);
 	put64(0x2000, 128, 0x3000 | P);
 	pages = 0;
-	ck_assert(!pagewalk_each(&memory, &s, count, &pages));
+	ck_assert(!page_space_each(space(&s), count, &pages));
 	ck_assert_uint_eq(pages, PAGEWALK_MAX_TABLES - 2 - 129);
 }
 END_TEST
@@ -381,18 +390,18 @@ START_TEST(reading)
 	}
 	memcpy(expected, ram + PART + 0x8000, 4096);
 	memcpy(expected + 4096, ram + 0x6000, 4096);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0, buf, sizeof(buf)), 8192);
+	ck_assert_uint_eq(page_space_read(space(&s), 0, buf, sizeof(buf)), 8192);
 	ck_assert_mem_eq(buf, expected, 8192);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 4091, buf, 10), 10);
+	ck_assert_uint_eq(page_space_read(space(&s), 4091, buf, 10), 10);
 	ck_assert_mem_eq(buf, expected + 4091, 10);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0x2000, buf, 1), 0);
+	ck_assert_uint_eq(page_space_read(space(&s), 0x2000, buf, 1), 0);
 	/* To the last byte that is RAM, within a page that goes on. */
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0x200000 + PART - 100, buf, 200), 100);
+	ck_assert_uint_eq(page_space_read(space(&s), 0x200000 + PART - 100, buf, 200), 100);
 	/* Over the top to 0. */
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0xfffffffffffffffe, buf, 4), 4);
+	ck_assert_uint_eq(page_space_read(space(&s), 0xfffffffffffffffe, buf, 4), 4);
 	ck_assert_mem_eq(buf, ram + 0x5ffe, 2);
 	ck_assert_mem_eq(buf + 2, expected, 2);
-	ck_assert_uint_eq(pagewalk_read(&memory, &s, 0, buf, 0), 0);
+	ck_assert_uint_eq(page_space_read(space(&s), 0, buf, 0), 0);
 }
 END_TEST
 

@@ -351,6 +351,8 @@ static const struct {
 	{ MODELS(WITH("'avx': false"), WITH("'pclmulqdq': false")),
 	  RESULT("incompatible", "\"pclmulqdq\", \"avx\"") },
 	{ MODELS(WITH("'vendor': 'GenuineTestX'"), "'host'"), RESULT("incompatible", "\"vendor\"") },
+	/* That is how to go about it, and makes no other processor. */
+	{ MODELS(WITH("'enforce': true"), "'host'"), RESULT("identical", "") },
 	{ MODELS("'zzz'", "'host'"), "CPU model 'zzz' not found" },
 	{ MODELS("'host'", "'zzz'"), "CPU model 'zzz' not found" },
 	{ MODELS("'host'", "'host', 'props': 1"),

@@ -157,7 +157,8 @@ START_TEST(a_machine_without)
 	load_on(XEN_HVM_PATH_ANY);
 	machine.config.xen = &xen.config;
 	machine_start(1);
-	refused(&first, true, "the snapshot is of a machine without --xen-hvm; leave out the option");
+	refused(&first, true, "the snapshot is of a machine without --xen-hvm; leave out the "
+		"option");
 	end();
 }
 END_TEST
@@ -195,8 +196,8 @@ START_TEST(another_option)
 		break;
 	}
 	machine_start(1);
-	snprintf(text, sizeof(text), "the snapshot is of a machine with another %s in --xen-hvm; it "
-		 "has its own, leave out the option", names[_i]);
+	snprintf(text, sizeof(text), "the snapshot is of a machine with another %s in --xen-hvm; "
+		 "it has its own, leave out the option", names[_i]);
 	refused(&first, true, text);
 	end();
 }
@@ -209,8 +210,8 @@ START_TEST(hosts_that_can_not)
 	fake_kvm_set_cap(machine.fake, KVM_CAP_XEN_HVM, 0);
 	fake_kvm_set_cap(machine.fake, KVM_CAP_X86_MSR_FILTER, 0);
 	machine_start(1);
-	refused(&first, true, "the snapshot is of a machine with Xen PV-on-HVM: this host's KVM can "
-		"neither");
+	refused(&first, true, "the snapshot is of a machine with Xen PV-on-HVM: this host's KVM "
+		"can neither");
 	end();
 }
 END_TEST
@@ -244,7 +245,8 @@ START_TEST(broken_sections)
 		const char *text;
 	} cases[] = {
 		{ AT_MSR, 4, 0x10, "section \"xen-hvm\": MSR 0x10 is not one of those" },
-		{ AT_MSR, 4, 0x4b564d01, "section \"xen-hvm\": MSR 0x4b564d01 is one of KVM's own" },
+		{ AT_MSR, 4, 0x4b564d01,
+		  "section \"xen-hvm\": MSR 0x4b564d01 is one of KVM's own" },
 		{ AT_BLOB_32, 1, 255, "section \"xen-hvm\"" },
 		{ AT_BLOB_64, 1, 255, "section \"xen-hvm\"" },
 		{ AT_FLAGS, 1, 2, "pages in the guest that can not be" },
@@ -275,7 +277,8 @@ END_TEST
 START_TEST(sections_cut_short)
 {
 	static const size_t cuts[] = { 0, 3, 7, AT_BLOB_32, AT_BLOB_32 + 1, AT_BLOB_32 + 4096,
-				       AT_BLOB_64, AT_FLAGS, AT_NR, AT_NR + 3, AT_PAGE, AT_PAGE + 21 };
+				       AT_BLOB_64, AT_FLAGS, AT_NR, AT_NR + 3, AT_PAGE,
+				       AT_PAGE + 21 };
 
 	saved_on(XEN_HVM_PATH_USER_SPACE);
 	load_on(XEN_HVM_PATH_ANY);

@@ -68,7 +68,7 @@ static uint32_t word(const struct kvm_cpuid2 *table, uint32_t leaf, uint32_t sub
 	return e ? cpuid_reg_value(e, reg) : 0;
 }
 
-/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there, and such. */
+/* Whether the leaves at 0x40000000 are KVM's ("KVMKVMKVM"): others have versions there. */
 static bool has_kvm_leaves(const struct kvm_cpuid2 *table)
 {
 	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 0x40000000, 0);

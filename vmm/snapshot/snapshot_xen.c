@@ -67,8 +67,8 @@ static int get_blob(struct bytes_in *in, struct xen_hvm_blob *blob, struct error
 
 static int bad_pages(struct error *err)
 {
-	return error_set(err, EINVAL, "section \"xen-hvm\" has hypercall pages in the guest that can "
-			 "not be");
+	return error_set(err, EINVAL, "section \"xen-hvm\" has hypercall pages in the guest that "
+			 "can not be");
 }
 
 static int get_page(struct bytes_in *in, const struct vm *vm, const struct xen_hvm *xen,
@@ -145,8 +145,8 @@ static int check_option(const struct xen_hvm *own, const struct xen_hvm *saved, 
 		other = "blob64";
 	if (!other)
 		return 0;
-	return error_set(err, EINVAL, "the snapshot is of a machine with another %s in --xen-hvm; it "
-			 "has its own, leave out the option", other);
+	return error_set(err, EINVAL, "the snapshot is of a machine with another %s in --xen-hvm; "
+			 "it has its own, leave out the option", other);
 }
 
 int snapshot_parse_xen(const struct vm *vm, struct sections *sections,
@@ -162,8 +162,8 @@ int snapshot_parse_xen(const struct vm *vm, struct sections *sections,
 	if (version < 0)
 		return -1;
 	if (version == 0 && vm->xen)
-		return error_set(err, EINVAL, "the snapshot is of a machine without --xen-hvm; leave "
-				 "out the option");
+		return error_set(err, EINVAL, "the snapshot is of a machine without --xen-hvm; "
+				 "leave out the option");
 	if (version == 0)
 		return 0;
 	msr = bytes_get_u32(&in);
