@@ -108,16 +108,19 @@ static void receive(struct server *server)
 {
 	char bytes[READ_SIZE];
 	ssize_t n;
+	bool gone;
 	int i;
 
 	for (i = 0; i < READS_AT_ONCE && !server->broken.code; i++) {
 		n = recv(server->fd, bytes, sizeof(bytes), 0);
+		/* A reset is the end, too: of a server that had not read all it was sent. */
+		gone = n == 0 || (n < 0 && errno == ECONNRESET);
 		if (n > 0)
 			feed(server, bytes, (size_t)n);
-		else if (n == 0 && server->partial)
+		else if (gone && server->partial)
 			error_set(&server->broken, ECONNRESET, "the server has closed the "
 				  "connection in the middle of a message");
-		else if (n == 0)
+		else if (gone)
 			error_set(&server->broken, ECONNRESET,
 				  "the server has closed the connection");
 		else if (errno == EAGAIN)

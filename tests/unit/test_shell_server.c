@@ -15,7 +15,8 @@
 
 /*
  * A server that plays a script: a line that begins with ">" waits until the client has sent a
- * request with that text in it, all others are sent; @ stands for the id of the last request.
+ * request with that text in it, "?" until one is there, which is left unread; all others are sent,
+ * and @ stands for the id of the last request.
  */
 struct play {
 	const char *const *script;
@@ -62,7 +63,9 @@ static void *serve(void *opaque)
 	int fd = accept(play->listener, NULL, NULL);
 
 	for (const char *const *line = play->script; *line; line++) {
-		if (**line != '>')
+		if (**line == '?')
+			recv(fd, request, 1, MSG_PEEK);
+		else if (**line != '>')
 			send_line(fd, *line, request);
 		else if (!read_request(fd, *line + 1, request))
 			break;
@@ -282,6 +285,24 @@ START_TEST(test_gone)
 }
 END_TEST
 
+/* The end of a server with a request unread is a reset of the connection. */
+START_TEST(test_reset)
+{
+	static const char *const script[] = { GREETING, ">qmp_capabilities", DONE, "?", NULL };
+	struct json_value reply;
+	struct play play;
+	struct server *server;
+	struct error err;
+
+	start(&play, script);
+	server = open_server(&play, &err);
+	ck_assert_int_eq(call(server, "stop", UINT64_MAX, &reply, &err), -1);
+	ck_assert_str_eq(err.text, "the server has closed the connection");
+	ck_assert_int_eq(err.code, ECONNRESET);
+	stop(&play, server);
+}
+END_TEST
+
 Suite *shell_server_suite(void)
 {
 	Suite *suite = suite_create("shell_server");
@@ -293,6 +314,7 @@ Suite *shell_server_suite(void)
 	tcase_add_test(tcase, test_refused);
 	tcase_add_test(tcase, test_no_socket);
 	tcase_add_test(tcase, test_gone);
+	tcase_add_test(tcase, test_reset);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
