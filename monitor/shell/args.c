@@ -231,8 +231,7 @@ static int write_node(struct build *b, const char *name, const struct json_value
 	return rc;
 }
 
-/* NAME=... and not, say, the URI exec:cat>/dev/null?a=b. */
-static bool has_name(const struct word *word)
+bool args_has_name(const struct word *word)
 {
 	size_t i;
 
@@ -245,37 +244,44 @@ static bool has_name(const struct word *word)
 	return true;
 }
 
-static bool is_given(const struct node *root, const char *name)
+/* By its name, or something inside it. */
+static bool is_named(const struct words *words, size_t first, const char *name)
 {
-	const struct node *child;
+	size_t len = strlen(name), i;
 
-	for (child = root->first; child; child = child->next)
-		if (strcmp(child->name, name) == 0)
+	for (i = first; i < words->count; i++) {
+		const struct word *word = &words->word[i];
+
+		if (args_has_name(word) && word->equals >= len &&
+		    strncmp(word->text, name, len) == 0 &&
+		    (word->equals == len || word->text[len] == '.'))
 			return true;
+	}
 	return false;
 }
 
-/* The first mandatory argument that was not given; NULL when there is none. */
-static const struct json_value *next_mandatory(const struct json_value *type,
-					       const struct node *root)
+const struct json_value *args_nameless(const struct json_value *type, const struct words *words,
+				       size_t first, size_t index)
 {
 	const struct json_value *members;
+	size_t count, i, before = 0;
 	const char *name;
-	size_t count, i;
 
+	for (i = first; i < index; i++)
+		before += !args_has_name(&words->word[i]);
 	members = value_items(type, "members", &count);
 	for (i = 0; i < count; i++) {
 		name = value_string(&members[i], "name");
-		if (name && !schema_is_optional(&members[i]) && !is_given(root, name))
+		if (name && !schema_is_optional(&members[i]) && !is_named(words, first, name) &&
+		    !before--)
 			return &members[i];
 	}
 	return NULL;
 }
 
 static int insert_unnamed(struct build *b, struct node *root, const struct json_value *type,
-			  const struct word *word)
+			  const struct json_value *member, const struct word *word)
 {
-	const struct json_value *member = next_mandatory(type, root);
 	const char *name = value_string(member, "name");
 	struct word whole = *word;
 
@@ -304,12 +310,13 @@ int args_write(struct json_writer *w, const struct schema *schema,
 		for (i = first; i < words->count && !rc; i++) {
 			const struct word *word = &words->word[i];
 
-			if (pass == 0 && has_name(word))
+			if (pass == 0 && args_has_name(word))
 				rc = insert(&b, &root, type, word->text, word->equals, word);
-			else if (pass == 1 && !has_name(word))
-				rc = insert_unnamed(&b, &root, type, word);
+			else if (pass == 1 && !args_has_name(word))
+				rc = insert_unnamed(&b, &root, type,
+						    args_nameless(type, words, first, i), word);
 		}
-	missing = next_mandatory(type, &root);
+	missing = args_nameless(type, words, first, words->count);
 	if (!rc && root.first) {
 		json_write_object(w, "arguments");
 		rc = write_members(&b, type, &root);

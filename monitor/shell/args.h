@@ -16,6 +16,17 @@ int args_write(struct json_writer *w, const struct schema *schema,
 	       const struct json_value *command, const struct words *words, size_t first,
 	       struct error *err);
 
+/* NAME=..., and not, say, the URI exec:cat>/dev/null?a=b. */
+bool args_has_name(const struct word *word);
+
+/*
+ * The argument whose value words->word[index] is, if that has no name: of the mandatory members of
+ * `type` that no word from `first` on names, the next after those of the nameless words in front.
+ * `index` may be words->count: what is missing yet.  NULL: none.
+ */
+const struct json_value *args_nameless(const struct json_value *type, const struct words *words,
+				       size_t first, size_t index);
+
 /* Whether a command takes arguments that the schema does not tell. */
 bool args_is_open(const struct json_value *command);
 

@@ -16,6 +16,7 @@ struct value_place {
 	struct completion *completion;
 	const struct complete_source *source;
 	const struct words *words;      /* the command's */
+	const struct json_value *arguments;     /* the type of all of them */
 	const char *name;               /* of the argument: the last of its path */
 	const char *prefix;             /* what is there of the value */
 	unsigned int nesting;
@@ -75,13 +76,25 @@ void complete_file(struct completion *completion, const char *prefix)
 	add_files(&completion->list, prefix, "");
 }
 
-static const char *given_value(const struct words *words, const char *name)
+/* With its name or without; the last word is what is being completed. */
+static const char *given_value(const struct json_value *arguments, const struct words *words,
+			       const char *name)
 {
 	size_t len = strlen(name), i;
 
-	for (i = 1; i < words->count; i++)
-		if (words->word[i].equals == len && !strncmp(words->word[i].text, name, len))
-			return word_value(&words->word[i]);
+	for (i = 1; i + 1 < words->count; i++) {
+		const struct word *word = &words->word[i];
+		const char *is;
+
+		if (args_has_name(word)) {
+			if (word->equals == len && !strncmp(word->text, name, len))
+				return word_value(word);
+			continue;
+		}
+		is = value_string(args_nameless(arguments, words, 1, i), "name");
+		if (is && strcmp(is, name) == 0)
+			return word->text;
+	}
 	return NULL;
 }
 
@@ -159,7 +172,7 @@ static bool ends_in(const char *s, const char *end)
 
 static void complete_string(struct value_place *place)
 {
-	const char *path = given_value(place->words, "path");
+	const char *path = given_value(place->arguments, place->words, "path");
 
 	if (strcmp(place->name, "path") == 0 || ends_in(place->name, "qom-path"))
 		add_qom_paths(place);
@@ -258,15 +271,43 @@ static const struct json_value *follow(const struct schema *schema, const struct
 	return type;
 }
 
-/* Given already, by the words in front of the last one. */
-static bool is_given(const struct words *words, const char *name, size_t len)
+/* In front of the last word. */
+static bool is_begun(const struct words *words, const struct text *path)
 {
 	size_t i;
 
 	for (i = 1; i + 1 < words->count; i++)
-		if (words->word[i].equals == len && !strncmp(words->word[i].text, name, len))
+		if (strncmp(words->word[i].text, path->bytes, path->len) == 0 &&
+		    strchr(".=", words->word[i].text[path->len]))
 			return true;
 	return false;
+}
+
+/* The next item of a list, and those before it that may have more inside. */
+static void complete_index(struct completion *completion, const struct words *words,
+			   const char *prefix, size_t len, bool inside)
+{
+	struct text path = { 0 };
+	unsigned int next = 0;
+	bool begun;
+
+	do {
+		path.len = 0;
+		text_printf(&path, "%.*s%u", (int)len, prefix, next++);
+		begun = !path.failed && is_begun(words, &path);
+		if (!path.failed && (inside || !begun))
+			candidates_add_prefixed(&completion->list, prefix, path.bytes, path.len,
+						inside ? '.' : '=', NULL);
+	} while (begun);
+	text_free(&path);
+}
+
+/* Whether what is inside is given one by one: no value says it in short. */
+static bool is_structured(const struct schema *schema, const struct json_value *type)
+{
+	if (schema_kind(type) == SCHEMA_ARRAY)
+		type = schema_reference(schema, type, "element-type");
+	return schema_kind(type) == SCHEMA_OBJECT;
 }
 
 static void complete_name(struct completion *completion, const struct complete_source *source,
@@ -275,44 +316,58 @@ static void complete_name(struct completion *completion, const struct complete_s
 	const char *prefix = words->word[words->count - 1].text, *dot = strrchr(prefix, '.'), *name;
 	size_t len = dot ? dot + 1 - prefix : 0, i;
 	const struct json_value *member;
+	const struct json_value *arguments = type;
 	struct text path = { 0 };
 
 	if (len)
 		type = follow(source->schema, type, prefix, len - 1);
+	if (schema_kind(type) == SCHEMA_ARRAY) {
+		complete_index(completion, words, prefix, len,
+			       is_structured(source->schema, type));
+		return;
+	}
 	for (i = 0; (member = schema_member_at(source->schema, type, i)); i++) {
-		bool is_object;
+		const struct json_value *is;
 
 		name = value_string(member, "name");
 		if (!name)
 			continue;
-		is_object = schema_kind(schema_reference(source->schema, member, "type")) ==
-			    SCHEMA_OBJECT;
+		is = schema_reference(source->schema, member, "type");
 		path.len = 0;
 		text_printf(&path, "%.*s%s", (int)len, prefix, name);
-		if (path.failed || is_given(words, path.bytes, path.len))
+		if (path.failed || given_value(arguments, words, path.bytes))
 			continue;
 		candidates_add_prefixed(&completion->list, prefix, path.bytes, path.len,
-					is_object ? '.' : '=', value_string(member, "description"));
+					is_structured(source->schema, is) ? '.' : '=',
+					value_string(member, "description"));
 	}
 	text_free(&path);
 }
 
 /* Properties of the device are arguments of device_add too. */
-static void complete_property(struct completion *completion, const struct complete_source *source,
-			      const struct words *words)
+static void complete_property(struct value_place *place)
 {
-	struct value_place place = {
-		.completion = completion, .source = source, .words = words,
-		.prefix = words->word[words->count - 1].text,
-	};
-	const char *driver = given_value(words, "driver");
-	size_t before = completion->list.count, i;
+	const char *driver = given_value(place->arguments, place->words, "driver");
+	struct candidates *list = &place->completion->list;
+	size_t before = list->count, i;
 
 	if (!driver)
 		return;
-	add_names(&place, "device-list-properties", "typename", driver);
-	for (i = before; i < completion->list.count; i++)
-		completion->list.item[i].after = '=';
+	add_names(place, "device-list-properties", "typename", driver);
+	for (i = before; i < list->count; i++)
+		list->item[i].after = '=';
+}
+
+/* A value without its name; what is the beginning of a name is not taken for one. */
+static void complete_nameless(struct value_place *place)
+{
+	const struct json_value *member;
+
+	member = args_nameless(place->arguments, place->words, 1, place->words->count - 1);
+	if (!member || place->completion->list.count)
+		return;
+	place->name = value_string(member, "name");
+	complete_type(place, schema_reference(place->source->schema, member, "type"));
 }
 
 void complete_argument(struct completion *completion, const struct complete_source *source,
@@ -321,17 +376,19 @@ void complete_argument(struct completion *completion, const struct complete_sour
 	const struct json_value *type = schema_reference(source->schema, command, "arg-type");
 	const struct word *last = &words->word[words->count - 1];
 	struct value_place place = {
-		.completion = completion, .source = source, .words = words,
-		.prefix = word_value(last),
+		.completion = completion, .source = source, .words = words, .arguments = type,
+		.prefix = last->text,
 	};
 	char *name, *dot;
 
-	if (last->equals == WORD_NO_EQUALS) {
+	if (!args_has_name(last)) {
 		complete_name(completion, source, type, words);
 		if (args_is_open(command))
-			complete_property(completion, source, words);
+			complete_property(&place);
+		complete_nameless(&place);
 		return;
 	}
+	place.prefix = word_value(last);
 	name = strndup(last->text, last->equals);
 	if (!name)
 		return;

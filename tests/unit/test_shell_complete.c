@@ -51,9 +51,16 @@ static void setup(void)
 		" {'name': 'path', 'type': 'str'}, {'name': 'property', 'type': 'str'}]},"
 		"{'name': '2', 'meta-type': 'object', 'members': ["
 		" {'name': 'filename', 'type': 'str'}, {'name': 'fast', 'type': 'bool'},"
-		" {'name': 'modes', 'type': '[Mode]'}, {'name': 'sub', 'type': '3'}]},"
+		" {'name': 'modes', 'type': '[Mode]'}, {'name': 'sub', 'type': '3'},"
+		" {'name': 'items', 'type': '[3]', 'default': null}]},"
+		"{'name': 'set', 'meta-type': 'command', 'arg-type': '4', 'ret-type': '0'},"
+		"{'name': '4', 'meta-type': 'object', 'members': ["
+		" {'name': 'mode', 'type': 'Mode'},"
+		" {'name': 'quick', 'type': 'bool', 'default': null},"
+		" {'name': 'filename', 'type': 'str'}]},"
 		"{'name': '3', 'meta-type': 'object', 'members': ["
 		" {'name': 'mode', 'type': 'Mode'}]},"
+		"{'name': '[3]', 'meta-type': 'array', 'element-type': '3'},"
 		"{'name': '[Mode]', 'meta-type': 'array', 'element-type': 'Mode'},"
 		"{'name': 'Mode', 'meta-type': 'enum', 'members': ["
 		" {'name': 'full', 'description': 'All.'}, {'name': 'fuzzy'}, {'name': 'no'}],"
@@ -123,9 +130,9 @@ END_TEST
 
 START_TEST(test_arguments)
 {
-	check("save ", "save :fast=|filename=|modes=|sub.|");
+	check("save ", "save :fast=|filename=|items.|modes=|sub.|");
 	check("save f", "save :fast=|filename=|");
-	check("save fast=on ", "save fast=on :filename=|modes=|sub.|");
+	check("save fast=on ", "save fast=on :filename=|items.|modes=|sub.|");
 	check("save fast=", "save fast=:off |on |");
 	check("save modes=fu", "save modes=:full |fuzzy |");
 	check("save modes=full,fu", "save modes=full,:full |fuzzy |");
@@ -135,6 +142,37 @@ START_TEST(test_arguments)
 	check("save modes.0=f", "save modes.0=:full |fuzzy |");
 	check("save none=", "save none=:");
 	check("watch save fa", "watch save :fast=|");
+}
+END_TEST
+
+START_TEST(test_items)
+{
+	check("save items.", "save :items.0.|");
+	check("save items.0.", "save :items.0.mode=|");
+	check("save items.0.mode=no items.", "save items.0.mode=no :items.0.|items.1.|");
+	check("save items.0.mode=no items.0.", "save items.0.mode=no :");
+	check("save items.1.mode=no items.", "save items.1.mode=no :items.0.|");
+	check("save modes.", "save :modes.0=|");
+	check("save modes.0=no modes.", "save modes.0=no :modes.1=|");
+}
+END_TEST
+
+/* A value alone is that of the next argument that must be given; names come first. */
+START_TEST(test_nameless)
+{
+	check("set ", "set :filename=|mode=|quick=|");
+	check("set fu", "set :full |fuzzy |");
+	check("set f", "set :filename=|");
+	check("set quick=on fu", "set quick=on :full |fuzzy |");
+	check("set mode=no fu", "set mode=no :");
+	check("set no fu", "set no :");
+	check("set no ", "set no :filename=|quick=|");
+	check("set no x fu", "set no x :");
+	check("qom-get /ma", "qom-get :/machine|");
+	check("qom-get /machine s", "qom-get /machine :smm |");
+	check("qom-get property=smm /machine/", "qom-get property=smm :/machine/unattached|");
+	check("qom-get /machine ", "qom-get /machine :property=|");
+	check("qom-get '/ma", "qom-get :'/machine|");
 }
 END_TEST
 
@@ -239,6 +277,8 @@ Suite *shell_complete_suite(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, test_commands);
 	tcase_add_test(tcase, test_arguments);
+	tcase_add_test(tcase, test_items);
+	tcase_add_test(tcase, test_nameless);
 	tcase_add_test(tcase, test_qom);
 	tcase_add_test(tcase, test_files);
 	tcase_add_test(tcase, test_common);
