@@ -153,6 +153,35 @@ static int after_quit(struct shell *sh, int rc)
 	return rc == SHELL_GONE ? SHELL_DONE : rc;
 }
 
+static int write_args(struct shell *sh, struct json_writer *w, const struct json_value *entry,
+		      const struct words *words, struct error *err)
+{
+	char text[] = "detach=on";
+	struct words more = { .count = words->count + 1 };
+	int rc;
+
+	if (!progress_detaches(sh, entry, words))
+		return args_write(w, sh->schema, entry, words, 1, err);
+	more.word = calloc(more.count, sizeof(*more.word));
+	if (!more.word)
+		return error_set(err, ENOMEM, "out of memory for a command");
+	memcpy(more.word, words->word, words->count * sizeof(*more.word));
+	more.word[words->count] = (struct word){ .text = text, .equals = strcspn(text, "=") };
+	rc = args_write(w, sh->schema, entry, &more, 1, err);
+	free(more.word);
+	return rc;
+}
+
+static const char *job_of(const struct words *words)
+{
+	size_t i;
+
+	for (i = 1; i < words->count; i++)
+		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "job-id", 6))
+			return word_value(&words->word[i]);
+	return NULL;
+}
+
 static int run_qmp(struct shell *sh, const struct json_value *entry, const struct words *words)
 {
 	const char *command = words->word[0].text;
@@ -166,7 +195,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 		return SHELL_FAILED;
 	server_begin(sh->server, &w, command,
 		     server_has_oob(sh->server) && value_bool(entry, "allow-oob"));
-	if (args_write(&w, sh->schema, entry, words, 1, &err) < 0) {
+	if (write_args(sh, &w, entry, words, &err) < 0) {
 		json_writer_free(&w);
 		sh->quitting = false;
 		return shell_complain(sh, "%s", err.text);
@@ -177,7 +206,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 	json_clear(&returned);
 	if (quits)
 		return after_quit(sh, rc);
-	return rc == SHELL_DONE ? progress_follow(sh, words) : rc;
+	return rc == SHELL_DONE ? progress_follow(sh, command, job_of(words)) : rc;
 }
 
 /* The id is ours on the wire: replies are told apart by it. */
@@ -214,8 +243,13 @@ static int run_raw(struct shell *sh, const char *line)
 	if (rc == SHELL_DONE)
 		shell_output_return(sh, &returned);
 	json_clear(&returned);
+	if (quits)
+		rc = after_quit(sh, rc);
+	else if (rc == SHELL_DONE && command)
+		rc = progress_follow(sh, command, value_string(json_get(&request, "arguments"),
+							       "job-id"));
 	json_clear(&request);
-	return quits ? after_quit(sh, rc) : rc;
+	return rc;
 }
 
 /* The words of a command line as a line for the human monitor, from word `first` on. */
@@ -234,8 +268,7 @@ static char *join(const struct words *words, size_t first)
 
 static int run_hmp(struct shell *sh, const char *line, const struct words *words, size_t first)
 {
-	struct words rest = { .word = words->word + first, .count = words->count - first };
-	const char *name = rest.word[0].text;
+	const char *name = words->word[first].text;
 	bool quits = strcmp(name, "q") == 0 || strcmp(name, "quit") == 0;
 	char *joined = NULL;
 	int rc;
@@ -252,7 +285,7 @@ static int run_hmp(struct shell *sh, const char *line, const struct words *words
 	free(joined);
 	if (quits)
 		return after_quit(sh, rc);
-	return rc == SHELL_DONE ? progress_follow(sh, &rest) : rc;
+	return rc == SHELL_DONE ? progress_follow(sh, name, NULL) : rc;
 }
 
 /* `line` is NULL when the words come from the command line. */

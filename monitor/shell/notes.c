@@ -99,6 +99,14 @@ bool notes_take(struct notes *notes, const char *name, struct note *note)
 	return false;
 }
 
+const char *notes_find(const struct notes *notes, const char *name, size_t *at)
+{
+	while (*at < notes->count)
+		if (strcmp(notes->kept[(*at)++].name, name) == 0)
+			return notes->kept[*at - 1].json;
+	return NULL;
+}
+
 void notes_forget(struct notes *notes)
 {
 	drop(notes, notes->count);

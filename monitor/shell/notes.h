@@ -32,6 +32,8 @@ void notes_show_none(struct notes *notes);
 void notes_keep(struct notes *notes, const char *name, const struct json_value *event, bool shown);
 /* Takes out the first of that name, and all that came before it.  The caller frees it. */
 bool notes_take(struct notes *notes, const char *name, struct note *note);
+/* The event's JSON, of the first of that name from *at on, which is moved behind it; else NULL. */
+const char *notes_find(const struct notes *notes, const char *name, size_t *at);
 void notes_forget(struct notes *notes);
 void note_free(struct note *note);
 void notes_free(struct notes *notes);

@@ -5,11 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "monitor/shell/escape.h"
 #include "monitor/shell/shell_internal.h"
 #include "monitor/shell/values.h"
 
 #define FIRST_LOOK_MS   50      /* much of it is over at once */
 #define LOOK_MS         500
+#define EVENT_MS        1000
 
 static const struct work works[] = {
 	{ "migrate", WORK_MIGRATION, "migrate_cancel" },
@@ -57,7 +59,7 @@ void progress_print_bar(struct text *out, const struct style *style, const char 
 
 	text_printf(out, "%s: ", name);
 	if (!p->total) {
-		text_printf(out, "%s", p->status);
+		escape_line(out, p->status, strlen(p->status));
 		return;
 	}
 	text_printf(&numbers, " %3.0f%%  ", part * 100);
@@ -140,6 +142,9 @@ static void read_job(struct progress *p, const struct json_value *returned, cons
 	/* A job that is over goes by itself, if it was told so. */
 	note_status(p, status ? status : "completed");
 	note_reason(p, value_string(job, "error"));
+	/* What waits for job-complete or job-finalize gets no further by itself. */
+	if (!strcmp(p->status, "ready") || !strcmp(p->status, "pending"))
+		p->state = PROGRESS_DONE;
 	if (!strcmp(p->status, "concluded") || !strcmp(p->status, "null"))
 		p->state = value_string(job, "error") ? PROGRESS_FAILED : PROGRESS_DONE;
 	p->total = value_uint(job, "total-progress", 0);
@@ -168,23 +173,52 @@ void progress_read(struct progress *p, enum work_kind kind, const struct json_va
 	p->looked_ms = now_ms;
 }
 
+void progress_read_event(struct progress *p, enum work_kind kind, const struct json_value *data,
+			 const char *job)
+{
+	const char *id = value_string(data, "id"), *status = value_string(data, "status");
+
+	if (kind == WORK_DUMP && p->state == PROGRESS_FAILED && value_string(data, "error"))
+		note_reason(p, value_string(data, "error"));
+	if (kind == WORK_JOB && p->state == PROGRESS_DONE && id && job && !strcmp(id, job) &&
+	    status && !strcmp(status, "aborting")) {
+		note_status(p, "failed");
+		note_reason(p, NULL);
+	}
+}
+
 /* The work that a command begins; NULL when it is none of these. */
-static const struct work *find_work(const struct words *words, const char **job)
+static const struct work *find_work(const char *command, const char *job)
 {
 	size_t i;
 
-	for (i = 1; i < words->count; i++) {
-		const struct word *word = &words->word[i];
-
-		if (word->equals == 6 && strncmp(word->text, "job-id", 6) == 0) {
-			*job = word_value(word);
-			return &job_work;
-		}
-	}
+	if (job)
+		return &job_work;
 	for (i = 0; i < sizeof(works) / sizeof(works[0]); i++)
-		if (strcmp(words->word[0].text, works[i].command) == 0)
+		if (strcmp(command, works[i].command) == 0)
 			return &works[i];
 	return NULL;
+}
+
+static bool follows(const struct shell *sh)
+{
+	return !sh->capture && (sh->interactive || sh->options->wait);
+}
+
+/* Else the reply comes at the end, and until then the server answers nothing. */
+bool progress_detaches(const struct shell *sh, const struct json_value *entry,
+		       const struct words *words)
+{
+	const struct json_value *type = schema_reference(sh->schema, entry, "arg-type");
+	const struct json_value *member = schema_member(sh->schema, type, "detach");
+	const struct work *work = find_work(words->word[0].text, NULL);
+	size_t i;
+
+	for (i = 1; i < words->count; i++)
+		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "detach", 6))
+			return false;
+	return follows(sh) && work && work->kind == WORK_DUMP &&
+	       schema_kind(schema_reference(sh->schema, member, "type")) == SCHEMA_BOOL;
 }
 
 static void draw(struct shell *sh, const char *name, const struct progress *p)
@@ -241,10 +275,38 @@ static int detach(struct shell *sh, const struct work *work)
 	return SHELL_DONE;
 }
 
-int progress_follow(struct shell *sh, const struct words *words)
+static bool has_ended(void *opaque)
 {
-	const char *job = NULL, *name = words->word[0].text;
-	const struct work *work = find_work(words, &job);
+	struct shell *sh = opaque;
+	size_t at = 0;
+
+	return notes_find(&sh->notes, "DUMP_COMPLETED", &at);
+}
+
+/* What only an event tells: why a dump has failed, and that a job which is gone has. */
+static void read_events(struct shell *sh, const struct work *work, const char *job,
+			struct progress *p)
+{
+	const char *name = work->kind == WORK_DUMP ? "DUMP_COMPLETED" : "JOB_STATUS_CHANGE";
+	struct json_value event;
+	const char *json;
+	size_t at = 0;
+
+	if (work->kind == WORK_MIGRATION)
+		return;
+	/* The status is there a moment before the event. */
+	if (work->kind == WORK_DUMP && p->state == PROGRESS_FAILED)
+		server_wait(sh->server, has_ended, sh, loop_now_ms() + EVENT_MS, NULL);
+	while ((json = notes_find(&sh->notes, name, &at))) {
+		if (!value_parse(&event, json, strlen(json)))
+			continue;
+		progress_read_event(p, work->kind, json_get(&event, "data"), job);
+		json_clear(&event);
+	}
+}
+
+static int follow(struct shell *sh, const struct work *work, const char *name, const char *job)
+{
 	uint64_t begin = loop_now_ms(), deadline = UINT64_MAX, now;
 	struct progress p = { 0 };
 	struct json_value returned;
@@ -252,8 +314,6 @@ int progress_follow(struct shell *sh, const struct words *words)
 	unsigned int pause = FIRST_LOOK_MS;
 	int rc;
 
-	if (!work || sh->capture || !(sh->interactive || sh->options->wait))
-		return SHELL_DONE;
 	if (sh->options->timeout_ms)
 		deadline = begin + sh->options->timeout_ms;
 	for (;;) {
@@ -263,8 +323,10 @@ int progress_follow(struct shell *sh, const struct words *words)
 		now = loop_now_ms();
 		progress_read(&p, work->kind, &returned, job, now);
 		json_clear(&returned);
-		if (p.state != PROGRESS_RUNNING)
+		if (p.state != PROGRESS_RUNNING) {
+			read_events(sh, work, job, &p);
 			return end(sh, name, &p, (double)(now - begin) / 1000);
+		}
 		draw(sh, name, &p);
 		if (now >= deadline)
 			return shell_complain(sh, "%s: not at its end in time", name);
@@ -277,4 +339,17 @@ int progress_follow(struct shell *sh, const struct words *words)
 		if (err.code != ETIMEDOUT)
 			return shell_lost(sh, &err);
 	}
+}
+
+int progress_follow(struct shell *sh, const char *command, const char *job)
+{
+	const struct work *work = find_work(command, job);
+	int rc;
+
+	if (!work || !follows(sh))
+		return SHELL_DONE;
+	sh->following = true;
+	rc = follow(sh, work, command, job);
+	sh->following = false;
+	return rc;
 }

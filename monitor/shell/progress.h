@@ -30,6 +30,10 @@ struct progress {
 void progress_read(struct progress *p, enum work_kind kind, const struct json_value *returned,
 		   const char *job, uint64_t now_ms);
 
+/* The same of an event's data: DUMP_COMPLETED, or JOB_STATUS_CHANGE. */
+void progress_read_event(struct progress *p, enum work_kind kind, const struct json_value *data,
+			 const char *job);
+
 /* A line without LF that fits the screen: bar, bytes, rate and time left. */
 void progress_print_bar(struct text *out, const struct style *style, const char *name,
 			const struct progress *p);

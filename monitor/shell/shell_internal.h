@@ -37,6 +37,7 @@ struct shell {
 	struct notes notes;             /* events */
 	struct text *capture;           /* output goes here instead; NULL: not */
 	bool bar;                       /* a progress bar is on the line of the cursor */
+	bool following;                 /* what goes on, and so events about how far are no news */
 	char state[32];                 /* run state for the prompt; "" is not known */
 };
 
@@ -97,8 +98,11 @@ int watch_command(struct shell *sh, const struct words *words, const char *line)
 
 /*
  * progress.c: follows the work that a command has begun, if it is of that kind: with a bar when
- * somebody sits there, silently with --wait.  `line` is the command as text, `words` its words.
+ * somebody sits there, silently with --wait.  `job` is the job's id, NULL when it began none.
  */
-int progress_follow(struct shell *sh, const struct words *words);
+int progress_follow(struct shell *sh, const char *command, const char *job);
+/* The argument "detach=on" is missing without which nothing could be asked meanwhile. */
+bool progress_detaches(const struct shell *sh, const struct json_value *entry,
+		       const struct words *words);
 
 #endif

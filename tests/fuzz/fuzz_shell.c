@@ -55,9 +55,7 @@ static void print_all(const struct json_value *value)
 		progress_read(&progress, kind, value, "job", 1000);
 		progress_read(&progress, kind, value, "job", 2000);
 		CHECK(progress.done <= progress.total || !progress.total);
-		text_printf(&text, "x");
-		text.len = 0;
-		progress.status[0] = '\0';
+		progress_read_event(&progress, kind, value, "job");
 		progress_print_bar(&text, &narrow, "x", &progress);
 		check_text(&text);
 	}

@@ -232,6 +232,45 @@ class ServerTest(vmond.LiveTest):
         self.assertEqual([json.loads(line)["return"] for line in out.splitlines()],
                          [{"a": 1, "b": "x"}, {"command-line": "info x"}])
 
+    def test_dump(self):
+        """A dump is asked to go on behind its reply where it is followed, and only there."""
+        members = [{"name": "protocol", "type": "str"},
+                   {"name": "detach", "type": "bool", "default": None}]
+        schema = [{"name": "dump-guest-memory", "meta-type": "command", "arg-type": "0"},
+                  {"name": "0", "meta-type": "object", "members": members},
+                  {"name": "str", "meta-type": "builtin", "json-type": "string"},
+                  {"name": "bool", "meta-type": "builtin", "json-type": "boolean"}]
+        requests = []
+
+        def answer(client):
+            client.sendall(shell.GREETING)
+            looks = 0
+            for line in client.makefile("rb"):
+                request = json.loads(line)
+                returned = {}
+                if request["execute"] == "query-qmp-schema":
+                    returned = schema
+                elif request["execute"] == "dump-guest-memory":
+                    requests.append(request["arguments"])
+                elif request["execute"] == "query-dump":
+                    looks += 1
+                    status = "active" if looks < 3 else "failed"
+                    returned = {"status": status, "completed": looks, "total": 9}
+                client.sendall(json.dumps({"return": returned, "id": request["id"]}).encode())
+                if looks == 3:
+                    client.sendall(b'{"event": "DUMP_COMPLETED", "data": {"error": "disk full"}}')
+        dump = "dump-guest-memory file:/x"
+        self.check(answer, "^vmonsh: dump-guest-memory: failed: disk full$", "--wait", dump,
+                   status=1)
+        self.check(answer, "^$", dump, status=0)
+        self.check(answer, "disk full$", "--wait", dump + " detach=off", status=1)
+        # A request as JSON is sent as it is, and its work followed all the same.
+        self.check(answer, "disk full$", "--wait", '{"execute": "dump-guest-memory", '
+                   '"arguments": {"protocol": "file:/x"}}', status=1)
+        plain = {"protocol": "file:/x"}
+        self.assertEqual(requests, [{**plain, "detach": True}, plain, {**plain, "detach": False},
+                                    plain])
+
     def test_large(self):
         """As large a reply as the protocol allows."""
         text = "x" * (60 << 20)

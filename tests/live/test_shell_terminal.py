@@ -5,6 +5,7 @@ import json
 import os
 import random
 import socket
+import threading
 import unittest
 
 import shell
@@ -219,6 +220,29 @@ class TerminalTest(vmond.LiveTest):
         term.type("cont")
         term.wait(r"web \(running\)>$")
 
+    def test_dump(self):
+        """While the bar is there, events that say how far it is are not shown."""
+        look = threading.Event()
+
+        def answer(client):
+            client.sendall(shell.GREETING)
+            for line in client.makefile("rb"):
+                request = json.loads(line)
+                returned = {}
+                if request["execute"] == "query-dump":
+                    client.sendall(b'{"event": "DUMP_PROGRESS", "data": {"completed": 1}}')
+                    client.sendall(b'{"event": "OTHER"}')
+                    status = "completed" if look.is_set() else "active"
+                    returned = {"status": status, "completed": 1 << 20, "total": 4 << 20}
+                client.sendall(json.dumps({"return": returned, "id": request["id"]}).encode())
+        term = self.open(shell.FakeServer(self, answer).path)
+        term.wait(r">$")
+        term.type('{"execute": "dump-guest-memory"}')
+        term.wait(r"^dump-guest-memory: \[#+>\.+\]  25%  1\.0 MiB of 4\.0 MiB")
+        look.set()
+        term.wait(r" OTHER\n(.*\n)*dump-guest-memory: completed, 1\.0 MiB, [\d.]+ s\n")
+        self.assertNotIn("DUMP_PROGRESS", term.screen())
+
     def test_pager(self):
         """What is longer than the screen goes through the pager, and nothing else does."""
         term = self.open(self.machine().monitor_path, env={"PAGER": "sed s/^/paged:/"})
@@ -294,6 +318,8 @@ class TerminalTest(vmond.LiveTest):
         term.type("info bloc\t\t", enter=False)
         term.wait(r"^block-jobs +show progress of ongoing block device operations\n")
         term.keys("C-u")
+        term.type("dump-guest-memory off file:/dev/null")
+        term.wait(r"^dump-guest-memory: completed, [\d.]+ MiB, [\d.]+ s\n")
         term.type("migrate 'exec:cat > /dev/null'")
         term.wait(r"^migrate: completed, .*\n(.*\n)*peer \(postmigrate\)>$")
         term.type("help migrate")

@@ -245,6 +245,12 @@ START_TEST(test_progress)
 	ck_assert_int_eq(p.state, PROGRESS_RUNNING);
 	ck_assert_uint_eq(p.done, 4);
 
+	/* Nothing but job-complete or job-finalize gets these further. */
+	p = read_progress(WORK_JOB, "[{'id': 'j0', 'status': 'ready'}]");
+	ck_assert_int_eq(p.state, PROGRESS_DONE);
+	p = read_progress(WORK_JOB, "[{'id': 'j0', 'status': 'pending'}]");
+	ck_assert_int_eq(p.state, PROGRESS_DONE);
+
 	p = read_progress(WORK_MIGRATION, "{'status': 'active', 'ram': {'total': 104857600,"
 			  " 'remaining': 78643200, 'transferred': 26214400}}");
 	progress_print_bar(&text, &style, "migrate", &p);
@@ -256,6 +262,37 @@ START_TEST(test_progress)
 	progress_print_bar(&text, &style, "migrate", &p);
 	ck_assert_str_eq(text.bytes, "migrate: setup");
 	text_free(&text);
+	p = read_progress(WORK_MIGRATION, "{'status': '\\u001b[m'}");
+	progress_print_bar(&text, &style, "migrate", &p);
+	ck_assert_str_eq(text.bytes, "migrate: \\x1b[m");
+	text_free(&text);
+}
+END_TEST
+
+static void read_event(struct progress *p, enum work_kind kind, const char *json)
+{
+	struct json_value value = shell_fixture_value(json);
+
+	progress_read_event(p, kind, &value, "j0");
+	json_clear(&value);
+}
+
+START_TEST(test_progress_events)
+{
+	struct progress p;
+
+	p = read_progress(WORK_DUMP, "{'status': 'failed', 'completed': 0, 'total': 4}");
+	read_event(&p, WORK_DUMP, "{'result': {}}");
+	ck_assert_str_eq(p.reason, "failed");
+	read_event(&p, WORK_DUMP, "{'result': {}, 'error': 'no space'}");
+	ck_assert_str_eq(p.reason, "no space");
+	/* A job that is gone: whether it has failed was told before. */
+	p = read_progress(WORK_JOB, "[]");
+	read_event(&p, WORK_JOB, "{'id': 'j1', 'status': 'aborting'}");
+	read_event(&p, WORK_JOB, "{'id': 'j0', 'status': 'running'}");
+	ck_assert_int_eq(p.state, PROGRESS_DONE);
+	read_event(&p, WORK_JOB, "{'id': 'j0', 'status': 'aborting'}");
+	ck_assert_int_eq(p.state, PROGRESS_FAILED);
 }
 END_TEST
 
@@ -297,6 +334,7 @@ Suite *shell_print_suite(void)
 	tcase_add_test(tcase, test_events);
 	tcase_add_test(tcase, test_marks);
 	tcase_add_test(tcase, test_progress);
+	tcase_add_test(tcase, test_progress_events);
 	tcase_add_test(tcase, test_no_memory);
 	suite_add_tcase(suite, tcase);
 	return suite;
