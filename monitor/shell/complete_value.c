@@ -9,7 +9,7 @@
 #include "monitor/shell/values.h"
 #include "monitor/shell/words.h"
 
-#define MAX_NESTING 8
+#define MAX_TYPES 64            /* looked into for one value: a schema may be made of itself */
 
 /* The value of one argument being completed. */
 struct value_place {
@@ -19,7 +19,7 @@ struct value_place {
 	const struct json_value *arguments;     /* the type of all of them */
 	const char *name;               /* of the argument: the last of its path */
 	const char *prefix;             /* what is there of the value */
-	unsigned int nesting;
+	unsigned int types;             /* looked into so far */
 };
 
 static void add(struct value_place *place, const char *text, char after, const char *about)
@@ -216,8 +216,9 @@ static void complete_type(struct value_place *place, const struct json_value *ty
 	const struct json_value *choices;
 	size_t count, i;
 
-	if (place->nesting++ == MAX_NESTING)
+	if (place->types == MAX_TYPES)
 		return;
+	place->types++;
 	switch (schema_kind(type)) {
 	case SCHEMA_ENUM:
 		for (i = 0; (value = schema_enum_value(type, i, &about)); i++)
@@ -242,7 +243,6 @@ static void complete_type(struct value_place *place, const struct json_value *ty
 	default:
 		break;
 	}
-	place->nesting--;
 }
 
 /* The type of what the path stands for, whole name or with dots; NULL when it is not known. */

@@ -50,7 +50,14 @@ void loop_child(const struct loop *loop)
 
 void loop_suspend(void)
 {
-	kill(getpid(), SIGSTOP);
+	sigset_t set, before;
+
+	/* Not SIGSTOP: where no shell could send it on again, the kernel drops this one. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &set, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 static unsigned int read_signals(struct loop *loop)

@@ -293,6 +293,27 @@ class TerminalTest(vmond.LiveTest):
                 open(m.path("after"), encoding="ascii") as after:
             self.assertEqual(before.read(), after.read())
 
+    def test_suspended(self):
+        """Control-Z stops the shell where somebody can send it on again, and there only."""
+        m = self.machine()
+        term = self.open(m.monitor_path)
+        term.wait(r">$")
+        term.keys("C-z")
+        term.type("query-name")
+        term.wait(r"^name: web\n")
+        term = terminal.Terminal(["bash", "--norc", "-i"], env={"PS1": "bash> "})
+        self.addCleanup(term.close)
+        term.type(f"{shell.VMONSH} -s {m.monitor_path}")
+        term.wait(r"^web .*>$")
+        term.type("query-n", enter=False)
+        term.wait(r"> query-n$")
+        term.keys("C-z")
+        term.wait(r"Stopped(.*\n)+bash>$")
+        term.type("fg")
+        term.wait(r"> query-n$")
+        term.type("ame")
+        term.wait(r"^name: web\n")
+
     @shell.needs_qemu
     def test_qemu(self):
         """The same session with QEMU."""

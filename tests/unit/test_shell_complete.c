@@ -60,6 +60,11 @@ static void setup(void)
 		" {'name': 'filename', 'type': 'str'}]},"
 		"{'name': '3', 'meta-type': 'object', 'members': ["
 		" {'name': 'mode', 'type': 'Mode'}]},"
+		"{'name': 'either', 'meta-type': 'command', 'arg-type': '5', 'ret-type': '0'},"
+		"{'name': '5', 'meta-type': 'object', 'members': ["
+		" {'name': 'value', 'type': '6'}]},"
+		"{'name': '6', 'meta-type': 'alternate', 'members': ["
+		" {'type': 'Mode'}, {'type': '6'}, {'type': '6'}]},"
 		"{'name': '[3]', 'meta-type': 'array', 'element-type': '3'},"
 		"{'name': '[Mode]', 'meta-type': 'array', 'element-type': 'Mode'},"
 		"{'name': 'Mode', 'meta-type': 'enum', 'members': ["
@@ -142,6 +147,8 @@ START_TEST(test_arguments)
 	check("save modes.0=f", "save modes.0=:full |fuzzy |");
 	check("save none=", "save none=:");
 	check("watch save fa", "watch save :fast=|");
+	/* One that is made of itself. */
+	check("either value=fu", "either value=:full |fuzzy |");
 }
 END_TEST
 
