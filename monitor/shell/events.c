@@ -30,7 +30,7 @@ void shell_event(void *shell, const struct json_value *event)
 	struct shell *sh = shell;
 	const char *name = value_string(event, "event");
 	bool shown = notes_wants(&sh->notes, name) &&
-		     !(sh->following && sh->interactive && !strcmp(name, "DUMP_PROGRESS"));
+		     !(sh->following && sh->terminal && !strcmp(name, "DUMP_PROGRESS"));
 
 	notes_keep(&sh->notes, name, event, shown);
 	if (shown)

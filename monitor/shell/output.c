@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ void shell_measure(struct shell *sh, unsigned int *rows)
 
 	*rows = 0;
 	sh->style.width = 0;
-	if (!sh->interactive || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+	if (!sh->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
 		return;
 	sh->style.width = size.ws_col;
 	*rows = size.ws_row;
@@ -38,6 +39,7 @@ static void run_pager(struct shell *sh, int fd)
 	const char *pager = getenv("PAGER");
 
 	loop_child(&sh->loop);
+	signal(SIGINT, SIG_DFL);
 	if (dup2(fd, STDIN_FILENO) < 0)
 		_exit(127);
 	setenv("LESS", "FRX", 0);
@@ -65,8 +67,12 @@ static void feed_pager(struct shell *sh, pid_t child, int fd, const struct text 
 		if (sh->server)
 			server_process(sh->server, NULL);
 		server = sh->server ? server_fd(sh->server) : -1;
-		/* The pipe is looked at again in a moment: a pager reads when its user says so. */
-		what = loop_wait(&sh->loop, server, false, -1, fd >= 0 ? 20 : 500);
+		/*
+		 * The pipe is looked at again in a moment: a pager reads when its user says so.
+		 * Its end wakes a session; a single command looks for it.
+		 */
+		what = loop_wait(&sh->loop, server, false, -1,
+				 fd >= 0 || !sh->interactive ? 20 : 500);
 		if (what & LOOP_END) {
 			kill(child, SIGTERM);
 			waitpid(child, NULL, 0);
@@ -99,7 +105,14 @@ static bool page(struct shell *sh, const struct text *text)
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
 	if (sh->line)
 		line_hold(sh->line);
+	/* Control-C is the pager's; a session's loop takes it anyway. */
+	if (!sh->interactive) {
+		signal(SIGPIPE, SIG_IGN);
+		signal(SIGINT, SIG_IGN);
+	}
 	feed_pager(sh, child, fd[1], text);
+	if (!sh->interactive)
+		signal(SIGINT, SIG_DFL);
 	if (sh->line)
 		line_flush(sh->line);
 	return true;
@@ -111,7 +124,7 @@ static bool is_long(struct shell *sh, const struct text *text)
 	const char *p = text->bytes, *end;
 
 	shell_measure(sh, &rows);
-	if (!sh->interactive || sh->sourcing || !rows)
+	if (!sh->pages || sh->sourcing || !rows)
 		return false;
 	columns = sh->style.width ? sh->style.width : 80;
 	for (; (end = strchr(p, '\n')); p = end + 1)
@@ -191,22 +204,26 @@ static void complain_json(struct shell *sh, const char *class, const char *desc)
 /* `text` may hold anything. */
 static int complain(struct shell *sh, const char *class, const char *text)
 {
+	struct style style = sh->style;
 	struct text line = { 0 };
 
 	if (sh->options->json) {
 		complain_json(sh, class, text);
 		return SHELL_FAILED;
 	}
-	if (!sh->interactive)
+	if (!sh->interactive) {
 		text_printf(&line, "vmonsh: ");
-	text_printf(&line, "%s", paint_begin(&sh->style, PAINT_ERROR));
+		style.colour = style.colour && isatty(STDERR_FILENO);
+	}
+	text_printf(&line, "%s", paint_begin(&style, PAINT_ERROR));
 	escape_line(&line, text, strlen(text));
-	text_printf(&line, "%s\n", paint_end(&sh->style));
+	text_printf(&line, "%s\n", paint_end(&style));
 	if (sh->interactive) {
 		shell_output(sh, &line);
 		return SHELL_FAILED;
 	}
 	/* Behind what was printed before, where both go to one place. */
+	begin_output(sh);
 	fflush(stdout);
 	fputs(line.bytes ? line.bytes : "vmonsh: out of memory\n", stderr);
 	text_free(&line);

@@ -226,7 +226,7 @@ static void draw(struct shell *sh, const char *name, const struct progress *p)
 	struct text line = { 0 };
 	unsigned int rows;
 
-	if (!sh->interactive)
+	if (!sh->terminal)
 		return;
 	shell_measure(sh, &rows);
 	progress_print_bar(&line, &sh->style, name, p);
@@ -251,7 +251,7 @@ static int end(struct shell *sh, const char *name, const struct progress *p, dou
 		return shell_complain(sh, "%s: %s%s%s", name, p->status,
 				      strcmp(p->reason, p->status) ? ": " : "",
 				      strcmp(p->reason, p->status) ? p->reason : "");
-	if (p->state == PROGRESS_NONE || !sh->interactive)
+	if (p->state == PROGRESS_NONE || !sh->terminal)
 		return SHELL_DONE;
 	text_printf(&line, "%s: %s", name, p->status);
 	if (p->total) {

@@ -367,6 +367,13 @@ static int run(struct shell *sh)
 	return sh->interactive ? interact(sh) : run_script(sh);
 }
 
+/* Somebody who asks one thing, and gets nothing else. */
+static bool is_one_command(const struct shell_options *options)
+{
+	return options->commands + (options->words > 0) == 1 && !options->file &&
+	       !options->events && !options->wait_event;
+}
+
 int shell_run(const struct shell_options *options)
 {
 	struct shell sh = { .options = options, .cpu = -1, .loop.signal_fd = -1 };
@@ -377,6 +384,9 @@ int shell_run(const struct shell_options *options)
 	int status;
 
 	sh.interactive = !script && terminal && isatty(STDIN_FILENO);
+	sh.terminal = terminal && !options->json && !options->complete;
+	sh.pages = sh.interactive ||
+		   (sh.terminal && isatty(STDIN_FILENO) && is_one_command(options));
 	sh.style.colour = terminal && !(no_colour && *no_colour) && term && strcmp(term, "dumb");
 	sh.notes.show_all = sh.interactive || options->events;
 	sh.notes.awaited = options->wait_event;

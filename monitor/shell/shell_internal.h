@@ -28,6 +28,8 @@ struct shell {
 	bool hmp_asked[2];
 	struct style style;
 	bool interactive, json;
+	bool terminal;                  /* output goes to one, and is for people */
+	bool pages;                     /* what is long goes through a pager */
 	int cpu;                        /* for lines of the human monitor; -1: the server's */
 	bool leaving;                   /* exit, or end of the input */
 	bool quitting;                  /* the server was told to end: it may go */

@@ -27,6 +27,13 @@ class TerminalTest(vmond.LiveTest):
         self.addCleanup(term.close)
         return term
 
+    def run_command(self, path, *argv, **more):
+        """One that is not interactive; what it leaves on the screen stays there."""
+        term = terminal.Terminal(["sh", "-c", '"$@"; echo "status $?"; read key', "sh",
+                                  shell.VMONSH, "-s", path, *argv], **more)
+        self.addCleanup(term.close)
+        return term
+
     def test_session(self):
         m = self.machine()
         term = self.open(m.monitor_path)
@@ -235,13 +242,22 @@ class TerminalTest(vmond.LiveTest):
                     status = "completed" if look.is_set() else "active"
                     returned = {"status": status, "completed": 1 << 20, "total": 4 << 20}
                 client.sendall(json.dumps({"return": returned, "id": request["id"]}).encode())
-        term = self.open(shell.FakeServer(self, answer).path)
+        server = shell.FakeServer(self, answer)
+        term = self.open(server.path)
         term.wait(r">$")
         term.type('{"execute": "dump-guest-memory"}')
         term.wait(r"^dump-guest-memory: \[#+>\.+\]  25%  1\.0 MiB of 4\.0 MiB")
         look.set()
         term.wait(r" OTHER\n(.*\n)*dump-guest-memory: completed, 1\.0 MiB, [\d.]+ s\n")
         self.assertNotIn("DUMP_PROGRESS", term.screen())
+        # A script has the bar with --wait.
+        look.clear()
+        term.type("exit")
+        self.assertEqual(term.wait_exit(), 0)
+        term = self.run_command(server.path, "--wait", '{"execute": "dump-guest-memory"}')
+        term.wait(r"^dump-guest-memory: \[#+>\.+\]  25%")
+        look.set()
+        term.wait(r"^dump-guest-memory: completed, 1\.0 MiB, [\d.]+ s\nstatus 0$")
 
     def test_pager(self):
         """What is longer than the screen goes through the pager, and nothing else does."""
@@ -253,6 +269,25 @@ class TerminalTest(vmond.LiveTest):
         term.wait(r"^paged:.*xp +")
         term.type("query-uuid")
         term.wait(r"^UUID: ")
+        # So does one command alone, but not one of a script.
+        env = {"PAGER": "sed s/^/paged:/"}
+        path = self.machine().monitor_path
+        for argv, last in (["help"], r"^paged:.*xp +.*"), (["query-name"], r"^name: web"), \
+                (["-c", "help", "-c", "query-name"], r"^xp +.*\nname: web"):
+            self.run_command(path, *argv, env=env).wait(last + r"\nstatus 0$")
+
+    def test_colours(self):
+        """Output and errors, each by where it goes."""
+        m = self.machine()
+        self.run_command(m.monitor_path, "-k", "-c", "query-name", "-c", "migrate").wait(
+            "\x1b\\[3[0-9]mname.*\nvmonsh: (\x1b\\[[0-9]+m)+migrate", colours=True)
+        log = m.path("log")
+        term = terminal.Terminal(["sh", "-c", '"$@" 2> "$0"; echo "status $?"; read key', log,
+                                  shell.VMONSH, "-s", m.monitor_path, "migrate"])
+        self.addCleanup(term.close)
+        term.wait(r"^status 1$")
+        with open(log, encoding="utf-8") as f:
+            self.assertTrue(f.read().startswith("vmonsh: migrate: the argument uri is missing"))
 
     def test_history(self):
         m = self.machine()
