@@ -100,6 +100,11 @@ int main(void)
 	srunner_add_suite(runner, snapshot_nested_suite());
 	srunner_add_suite(runner, qom_suite());
 	srunner_add_suite(runner, chardevs_suite());
+	srunner_add_suite(runner, shell_words_suite());
+	srunner_add_suite(runner, shell_args_suite());
+	srunner_add_suite(runner, shell_print_suite());
+	srunner_add_suite(runner, shell_complete_suite());
+	srunner_add_suite(runner, shell_server_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

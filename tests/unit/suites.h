@@ -91,5 +91,10 @@ Suite *pdptrs_suite(void);
 Suite *snapshot_nested_suite(void);
 Suite *qom_suite(void);
 Suite *chardevs_suite(void);
+Suite *shell_words_suite(void);
+Suite *shell_args_suite(void);
+Suite *shell_print_suite(void);
+Suite *shell_complete_suite(void);
+Suite *shell_server_suite(void);
 
 #endif

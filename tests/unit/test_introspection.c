@@ -217,6 +217,31 @@ START_TEST(test_agrees)
 }
 END_TEST
 
+/* One that a person can read: not empty, and without the marks that the manual is made of. */
+static void check_described(const struct json_value *thing)
+{
+	const char *text = string_member(thing, "description");
+
+	ck_assert_msg(*text && !strchr(text, '`'), "%s: '%s'", string_member(thing, "name"), text);
+}
+
+START_TEST(test_described)
+{
+	for (size_t i = 0; i < schema.array.count; i++) {
+		const struct json_value *entry = &schema.array.item[i], *members;
+		const char *kind = string_member(entry, "meta-type");
+
+		if (!strcmp(kind, "command") || !strcmp(kind, "event"))
+			check_described(entry);
+		if (strcmp(kind, "object") && strcmp(kind, "enum"))
+			continue;
+		members = array_member(entry, "members");
+		for (size_t j = 0; j < members->array.count; j++)
+			check_described(&members->array.item[j]);
+	}
+}
+END_TEST
+
 Suite *introspection_suite(void)
 {
 	Suite *suite = suite_create("introspection");
@@ -226,6 +251,7 @@ Suite *introspection_suite(void)
 	tcase_add_test(tcase, test_closed);
 	tcase_add_test(tcase, test_complete);
 	tcase_add_test(tcase, test_agrees);
+	tcase_add_test(tcase, test_described);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

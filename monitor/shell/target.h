@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MONITOR_SHELL_TARGET_H
+#define MONITOR_SHELL_TARGET_H
+
+#include "monitor/shell/candidates.h"
+#include "vmm/error.h"
+
+/*
+ * Finds the socket that `target` means: a path, which has a slash in it (or "unix:" in front), or
+ * the name of a VM, whose socket is NAME.sock in $XDG_RUNTIME_DIR/vmond or /run/vmond, or NAME in
+ * the working directory.  NULL means $VMOND_SOCKET, which can be either, and without that the only
+ * VM that has a socket there.  Returns the path, to be freed; NULL on error.
+ */
+char *target_find(const char *target, struct error *err);
+
+/* The names of the VMs that have sockets in these directories. */
+void target_list(struct candidates *list);
+
+#endif
