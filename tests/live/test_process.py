@@ -34,7 +34,10 @@ class Process(vmond.LiveTest):
     def is_there(pid):
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+                if f.read().rsplit(")", 1)[1].split()[0] != "Z":
+                    return True
+            # Its other threads may still hold what it had open.
+            return len(os.listdir(f"/proc/{pid}/task")) > 1
         except (FileNotFoundError, ProcessLookupError):     # the latter if it goes meanwhile
             return False
 
