@@ -22,6 +22,10 @@ QEMU = shutil.which("qemu-system-x86_64")
 # What no guest may ever say.
 TROUBLE = re.compile(r"soft lockup|rcu.*stall|BUG:|Oops|hung_task|blocked for more")
 
+# Command lines.  Half the time that a kernel takes to boot in the lab goes into what it says on the
+# way: with this it is silent up to warnings, which takes in all of the above.
+BRIEF = "nokaslr loglevel=5"
+
 # What only looks: a line for the human monitor, and the shape of each line of the answer.
 NUMBER = "[0-9a-f]{16}"
 LOOKS = [

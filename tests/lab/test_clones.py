@@ -19,7 +19,7 @@ QUERIES = ["query-status", "query-cpus-fast", "query-vcpu-state", "query-vcpu-sy
 
 
 class Clones(linux.LinuxTest):
-    options = {"cpus": CPUS, "memory": "256M"}
+    options = {"cpus": CPUS, "memory": "256M", "append": linux.BRIEF}
 
     def save(self, machine, path):
         """Saves it, and leaves it stopped; returns what the guest has printed up to then."""

@@ -77,7 +77,7 @@ class Cpu:
 
     @classmethod
     def setUpClass(cls):
-        cls.options = {"cpus": None, "memory": "192M"}
+        cls.options = {"cpus": None, "memory": "192M", "append": linux.BRIEF}
         cls.more = ("--cpu", cls.cpu, "--smp", cls.topology.smp)
         super().setUpClass()
 

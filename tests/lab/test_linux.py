@@ -157,7 +157,7 @@ class Clock:
 
 
 class Ends(linux.LinuxTest):
-    kernel, image, options = "generic", "vmlinux", {"append": "nokaslr panic=-1"}
+    kernel, image, options = "generic", "vmlinux", {"append": linux.BRIEF + " panic=-1"}
 
     def test_1_reboot(self):
         self.machine.type("reboot\n")

@@ -20,7 +20,7 @@ def shape(text):
 
 
 class Peer(linux.LinuxTest):
-    options = {"cpus": 2, "memory": "256M"}
+    options = {"cpus": 2, "memory": "256M", "append": linux.BRIEF}
 
     @classmethod
     def setUpClass(cls):

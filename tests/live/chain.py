@@ -5,6 +5,7 @@ Each function takes what a guest has printed from its start on, whoever it ran u
 far it has come; the last line may be incomplete.
 """
 
+import itertools
 import re
 
 MASK = (1 << 64) - 1
@@ -14,7 +15,7 @@ def _rotate(value, bits):
     return (value << bits | value >> (64 - bits)) & MASK
 
 
-def _long_checksums():
+def _compute_long_checksums():
     """The sequence that long.S works through, computed anew."""
     words, checksum, number = [0] * 64, 0x0123456789abcdef, 0x9e3779b97f4a7c15
     while True:
@@ -23,6 +24,17 @@ def _long_checksums():
             words[i] = _rotate(word, 1) ^ number
             checksum = (_rotate(checksum, 5) + words[i]) & MASK
         yield checksum
+
+
+_computed, _computation = [], _compute_long_checksums()
+
+
+def _long_checksums():
+    """The same, but computed once however often a text is gone through."""
+    for number in itertools.count():
+        if number == len(_computed):
+            _computed.append(next(_computation))
+        yield _computed[number]
 
 
 class Wrong(AssertionError):
@@ -36,16 +48,19 @@ class _Lines:
         self.lines = text.split("\n")
         self.number = 0
 
-    def take(self, pattern):
-        """The match of the next line, or None at the end."""
+    def take(self, start, rest=""):
+        """The match of what is behind the start of the next line, or None at the end.
+
+        The start is plain text: to compile each step's own pattern would take longer than all else.
+        """
         if self.number == len(self.lines) - 1:
             return None
         line = self.lines[self.number]
-        match = re.fullmatch(pattern, line)
+        match = line.startswith(start) and re.compile(rest).fullmatch(line, len(start))
         if not match:
             before = "\n".join(self.lines[max(0, self.number - 3):self.number])
-            raise Wrong(f"line {self.number + 1} is {line!r} and not {pattern!r}; before it "
-                        f"come\n{before}")
+            raise Wrong(f"line {self.number + 1} is {line!r} and not {start + rest!r}; before "
+                        f"it come\n{before}")
         self.number += 1
         return match
 
@@ -56,7 +71,7 @@ def long(text, cpus):
     if not lines.take("long"):
         return 0
     for step, checksum in enumerate(_long_checksums(), 1):
-        match = lines.take(rf"step {step} {checksum:016x} ticks (\d+)")
+        match = lines.take(f"step {step} {checksum:016x} ticks ", r"(\d+)")
         if not match:
             return step - 1
         if int(match[1]) < ticks:
@@ -65,7 +80,7 @@ def long(text, cpus):
         if step % 4 or cpus == 1:
             continue
         ap = step // 4 % (cpus - 1) + 1
-        match = lines.take(rf"ap {ap} (\d+)")
+        match = lines.take(f"ap {ap} ", r"(\d+)")
         if not match:
             return step
         # 32 bits of it, which wrap only for a guest much older than a test's.
@@ -77,7 +92,7 @@ def long(text, cpus):
 def svm(text, cpus):
     """svm.elf: what its inner guest has come to."""
     lines = _Lines(text)
-    if not lines.take("svm") or not lines.take("nested paging [01]"):
+    if not lines.take("svm") or not lines.take("nested paging ", "[01]"):
         return 0
     for step, checksum in enumerate(_long_checksums(), 1):
         if not lines.take(f"step {step} {checksum:016x}"):
@@ -88,7 +103,7 @@ def pae(text, cpus):
     lines, number, pages, swapped = _Lines(text), 0x9e3779b9, [0, 0], 1
     if not lines.take("pae") or not lines.take("paging"):
         return 0
-    where = lines.take("pdptrs (kept|in memory)")
+    where = lines.take("pdptrs ", "(kept|in memory)")
     if not where:
         return 0
     step = 0
@@ -116,7 +131,7 @@ def io_loop(text, cpus):
         if cpus == 1:
             continue
         ap = number // 16 % (cpus - 1) + 1
-        match = lines.take(rf"ap {ap} (\d+)")
+        match = lines.take(f"ap {ap} ", r"(\d+)")
         if not match:
             return number // 16
         if int(match[1]) < counts.get(ap, 0):

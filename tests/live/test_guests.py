@@ -100,6 +100,9 @@ class Guests(vmond.LiveTest):
             q = m.qmp
             for reset in True, False:
                 m.serial.wait(f"^started {cpus - 1}$")
+                # Who has been counted is on the way to its HLT, no more.
+                vmond.wait_until(lambda: q.hmp("info registers -a").count("HLT=1") == cpus - 1,
+                                 "the others to halt")
                 q.command("stop")
                 text = q.hmp("info registers -a")
                 for cpu in range(cpus):

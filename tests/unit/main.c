@@ -3,6 +3,19 @@
 
 #include "tests/unit/suites.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+
+/*
+ * What Check itself frees here is kept for as long as this allows, and by each test's process again,
+ * which is forked with it and looks through all of it for leaks.  By default that would be 256 MiB.
+ */
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=8";
+}
+#endif
+
 /*
  * Runs every suite.  CK_RUN_SUITE and CK_RUN_CASE choose, CK_FORK=no keeps a test in this process,
  * for a debugger.
