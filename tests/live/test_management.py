@@ -292,6 +292,15 @@ class Shapes(vmond.LiveTest):
         self.assertLessEqual(ours.items(), theirs.items(), name)
         self.assertEqual([m for m in theirs if not theirs[m] and m not in ours], [], name)
 
+    @classmethod
+    def without_descriptions(cls, value):
+        if isinstance(value, list):
+            return [cls.without_descriptions(item) for item in value]
+        if isinstance(value, dict):
+            return {name: cls.without_descriptions(item) for name, item in value.items()
+                    if name != "description"}
+        return value
+
     def test_against_qemu(self):
         theirs = self.qemu_schema()
         with vmond.Machine("long.elf", cpus=2) as m:
@@ -312,6 +321,8 @@ class Shapes(vmond.LiveTest):
                     except vmond.QmpError as e:
                         self.assertEqual(e.error_class, "DeviceNotActive")
                     else:
+                        if name == "query-qmp-schema":      # ours has texts besides
+                            answer = self.without_descriptions(answer)
                         theirs.check_return(name, answer)
 
 

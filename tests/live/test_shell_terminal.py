@@ -83,7 +83,7 @@ class TerminalTest(vmond.LiveTest):
         m = self.machine()
         term = self.open(m.monitor_path)
         term.wait(r">$")
-        term.type("query-stat\t", enter=False)
+        term.type("query-statu\t", enter=False)
         term.wait(r"^web \(prelaunch\)> query-status$")
         term.keys("C-u")
         # What there is, with descriptions, and the line again.
@@ -266,14 +266,14 @@ class TerminalTest(vmond.LiveTest):
         term.type("query-name")
         term.wait(r"^name: web\n")
         term.type("help")
-        term.wait(r"^paged:.*xp +")
+        term.wait(r"^paged:.* xp( |$)")
         term.type("query-uuid")
         term.wait(r"^UUID: ")
         # So does one command alone, but not one of a script.
         env = {"PAGER": "sed s/^/paged:/"}
         path = self.machine().monitor_path
-        for argv, last in (["help"], r"^paged:.*xp +.*"), (["query-name"], r"^name: web"), \
-                (["-c", "help", "-c", "query-name"], r"^xp +.*\nname: web"):
+        for argv, last in (["help"], r"^paged:.* xp( |$)(.*\n)*paged:.*"), (["query-name"], r"^name: web"), \
+                (["-c", "help", "-c", "query-name"], r"^(?!paged:).* xp( |$)(.*\n)*name: web"):
             self.run_command(path, *argv, env=env).wait(last + r"\nstatus 0$")
 
     def test_colours(self):
