@@ -62,7 +62,8 @@ static int compare(const void *a, const void *b)
 {
 	const struct candidate *left = a, *right = b;
 
-	return strcmp(left->text, right->text);
+	/* device[10] comes after device[9]. */
+	return strverscmp(left->text, right->text);
 }
 
 void candidates_sort(struct candidates *list)

@@ -249,6 +249,7 @@ static void check_list(const struct candidates *list, unsigned int width, unsign
 
 START_TEST(test_listing)
 {
+	static const char *const numbered[] = { "d[10]", "d[9]", "d[1]" };
 	struct candidates list = { 0 };
 
 	candidates_add(&list, "b", ' ', "The second.  And more.");
@@ -262,6 +263,11 @@ START_TEST(test_listing)
 	/* No room for a line each: in columns; and cut. */
 	check_list(&list, 14, 2, "aa     c\\x1b\nb\n");
 	check_list(&list, 8, 2, "aa\nb\n(1 more)\n");
+	candidates_free(&list);
+	for (unsigned int i = 0; i < 3; i++)
+		candidates_add(&list, numbered[i], ' ', NULL);
+	candidates_sort(&list);
+	check_list(&list, 40, 10, "d[1]   d[9]   d[10]\n");
 	candidates_free(&list);
 }
 END_TEST
