@@ -2,7 +2,8 @@
 /*
  * Counts in 16-bit mode.  The counter is the double word at 0x7c04; "count N" is printed now and
  * then.  As it stands the guest spins with interrupts off; with HALT defined it sleeps in HLT and
- * counts timer interrupts.  A vCPU that is sent to 0x7c08 prints "landed EAX" and counts on.
+ * counts timer interrupts.  A vCPU that is sent to 0x7c08 prints "landed EAX" and counts on; it may
+ * come from anywhere, so that the line it was printing ends there.
  */
 	.set BITS, 16
 	.code16
@@ -50,6 +51,9 @@ landed:	cli
 	mov	%cx, %ss
 	mov	$0x7c00, %sp
 	mov	%eax, %ebx
+.ifdef HALT
+	pic_eoi                         /* it may come from the handler, where this was yet to be done */
+.endif
 	print	"landed "
 	mov	%ebx, %eax
 	call	puthex

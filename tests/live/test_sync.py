@@ -176,27 +176,60 @@ class Sync(vmond.LiveTest):
         self.assertEqual(dict(writes), {"CREATE_VCPU": 1, "0:SET_REGS": 1})
 
 
+LANDED = 0x7c08         # of real-counter: it says "landed EAX"
+# Its wait for the transmitter: in %dx, %al; test $0x20, %al; jz back.  It never ends if DX is a
+# port that reads as zero.
+WAITING = bytes.fromhex("ec a8 20 74 fb")
+
+
 class Edit(vmond.LiveTest):
+    def edit(self, m, **registers):
+        """Stops the machine, sets registers, and sends it on; returns what it had said by then."""
+        m.qmp.command("stop")
+        said = m.serial.text()          # all of it: a byte is in the file before its OUT is done
+        m.qmp.command("set-vcpu-registers", cpu_index=0, registers=registers)
+        regs = m.qmp.command("query-vcpu-state", cpu_index=0)[0]["regs"]
+        self.assertEqual({name: regs[name] for name in registers}, registers)
+        m.qmp.command("cont")
+        return said
+
+    def edit_to_land(self, m, value):
+        said = self.edit(m, rip=LANDED, rax=value)
+        # It may have been in the middle of a line, and then this one does not begin one.  But
+        # nothing of what it was about to say comes in between.
+        m.serial.position = len(said)
+        m.serial.wait(f"landed {value:08x}\n")
+        self.assertRegex(m.serial.text()[len(said):], f"^landed {value:08x}\n")
+
     def test_registers_reach_the_guest(self):
         for image in "real-counter.bin", "real-counter-halt.bin":
             with self.subTest(image), vmond.Machine(image) as m:
                 m.serial.wait("^count ")
                 self.assert_refused(m.qmp, "running|stop", "set-vcpu-registers", cpu_index=0,
                                     registers={"rax": 1})
-                m.qmp.command("stop")
-                m.qmp.command("set-vcpu-registers", cpu_index=0,
-                              registers={"rip": 0x7c08, "rax": 0xcafe})
-                state = m.qmp.command("query-vcpu-state", cpu_index=0)[0]
-                self.assertEqual((state["regs"]["rip"], state["regs"]["rax"]), (0x7c08, 0xcafe))
-                m.qmp.command("cont")
-                if image == "real-counter.bin":         # the other is woken by its timer
-                    m.serial.wait("^landed 0000cafe$")
+                for number in range(20):
+                    self.edit_to_land(m, 0xcafe0000 + number)
+                m.serial.wait("^count ")
+
+    def test_registers_reach_a_guest_that_reads_a_port(self):
+        """What the port gives goes to AL, and must not come behind the edit."""
+        for image in "real-counter.bin", "real-counter-halt.bin":
+            with open(vmond.guest(image), "rb") as f:
+                start = 0x7c00 + f.read().index(WAITING)
+            loop = range(start + 1, start + len(WAITING))       # it has run, and not just been set
+            with self.subTest(image), vmond.Machine(image) as m:
+                m.serial.wait("^count ")
+                for number in range(20):
+                    self.edit(m, rip=start, rdx=0x3ff)  # the serial port's scratch register
+                    vmond.wait_until(lambda: m.qmp.command("query-vcpu-state", cpu_index=0)
+                                     [0]["regs"]["rip"] in loop, "the guest to wait")
+                    self.edit_to_land(m, 0xfade0000 + number)
                 m.serial.wait("^count ")
 
     def test_registers_before_the_first_run(self):
         with vmond.Machine("real-counter.bin", paused=True) as m:
             m.qmp.command("set-vcpu-registers", cpu_index=0,
-                          registers={"rip": 0x7c08, "rax": 0x12345678})
+                          registers={"rip": LANDED, "rax": 0x12345678})
             m.qmp.command("cont")
             m.serial.wait("^landed 12345678$")
             self.assertNotIn("real-counter", m.serial.text())
@@ -206,7 +239,7 @@ class Edit(vmond.LiveTest):
         with vmond.Machine("real-counter.bin") as m:
             m.serial.wait("^count ")
             m.qmp.command("stop")
-            m.qmp.command("set-vcpu-registers", cpu_index=0, registers={"rip": 0x7c08})
+            m.qmp.command("set-vcpu-registers", cpu_index=0, registers={"rip": LANDED})
             m.qmp.command("system_reset")
             m.qmp.command("cont")
             m.serial.wait("real-counter$")

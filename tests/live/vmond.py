@@ -240,7 +240,10 @@ class Serial:
             match = wait_until(lambda: regex.search(self.text(), self.position),
                                f"{pattern!r} on the serial port", timeout)
         except Timeout as e:
-            raise Timeout(f"{e}; it ends with {self.content[-200:]!r}") from None
+            since = self.content[self.position:]
+            if len(since) > 400:
+                since = f"{since[:200]}...{since[-200:]}"
+            raise Timeout(f"{e}; this came instead: {since!r}") from None
         self.position = match.end()
         return match
 
