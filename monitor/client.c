@@ -220,7 +220,8 @@ static void set_reading(struct monitor_client *client, bool reading)
 
 	if (reading == client->reading)
 		return;
-	if ((reading ? event_add(client->readable, client->is_pollable ? NULL : &soon) : event_del(client->readable)) < 0)
+	if ((reading ? event_add(client->readable, client->is_pollable ? NULL : &soon) :
+		       event_del(client->readable)) < 0)
 		client->broken = true;
 	else
 		client->reading = reading;
