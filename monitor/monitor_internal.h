@@ -284,8 +284,8 @@ void terminal_greet(struct monitor_client *client);
 size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t len);
 /* Runs a line and appends what it prints, and the prompt, to the output, unless it is pending. */
 void terminal_execute(struct monitor_client *client, const char *line);
-/* That of a line that was pending. */
-void terminal_answer(struct monitor_client *client, const struct text *out);
+/* What a line has printed, which is changed where it has control characters, and the prompt. */
+void terminal_answer(struct monitor_client *client, struct text *out);
 
 /* qmp_chardev.c: what chardev-add and chardev-remove do, for both monitors. */
 int monitor_chardev_add(struct monitor *monitor, const struct chardev_request *request,
