@@ -394,8 +394,11 @@ static int open_stdio_monitor(struct run *run, const struct monitor_options *opt
 
 	if (out < 0)
 		return -1;
-	if (options->mode == MONITOR_READLINE && terminal_take(STDIN_FILENO, true))
-		run->monitor_has_terminal = terminal_grab();
+	/* Started in the background it gets its modes when it comes to the front. */
+	if (options->mode == MONITOR_READLINE && terminal_take(STDIN_FILENO, true)) {
+		run->monitor_has_terminal = true;
+		terminal_grab();
+	}
 	in = stdio_open(STDIN_FILENO, O_RDONLY, err);
 	if (in < 0) {
 		close(out);

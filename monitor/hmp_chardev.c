@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -90,6 +91,16 @@ static int parse(const char *text, struct wanted *w, struct error *err)
 	return 0;
 }
 
+/* QEMU's rule for names that people give. */
+static bool is_identifier(const char *id)
+{
+	const char *p = id;
+
+	while (isalnum((unsigned char)*p) || (*p && strchr("-._", *p)))
+		p++;
+	return isalpha((unsigned char)*id) && !*p;
+}
+
 /* Whether it says all that is needed, and nothing that can not be. */
 static int check(const struct wanted *w, struct error *err)
 {
@@ -97,6 +108,9 @@ static int check(const struct wanted *w, struct error *err)
 
 	if (!*w->id)
 		return error_set(err, EINVAL, "chardev: no id specified");
+	if (!is_identifier(w->id))
+		return error_set(err, EINVAL, "Parameter 'id' expects an identifier: letters, "
+				 "digits, '-', '.', '_', starting with a letter");
 	if (!*w->backend)
 		return error_set(err, EINVAL, "chardev: \"%s\" missing backend", w->id);
 	if (!file && !socket && strcmp(w->backend, "null") && strcmp(w->backend, "pty"))

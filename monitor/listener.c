@@ -256,6 +256,7 @@ static int take_socket(struct monitor *monitor, const struct monitor_address *ad
 		return error_set(err, EINVAL, "monitor: descriptor %d is no stream socket", fd);
 	len = sizeof(listening);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
+		struct monitor_options options = address->options;
 		struct sockaddr_storage peer;
 
 		len = sizeof(peer);
@@ -263,7 +264,11 @@ static int take_socket(struct monitor *monitor, const struct monitor_address *ad
 			return error_set(err, EINVAL, "monitor: the socket at descriptor %d neither "
 					 "listens nor is connected", fd);
 		/* Whoever passed it has decided who that is. */
-		return monitor_add_client(monitor, fd, fd, &address->options, err);
+		if (address->allow.count)
+			return error_set(err, EINVAL, "monitor: allow= is for sockets that listen, "
+					 "and descriptor %d is connected", fd);
+		options.untrusted_input = peer.ss_family != AF_UNIX;
+		return monitor_add_client(monitor, fd, fd, &options, err);
 	}
 	snprintf(name, sizeof(name), "fd:%d", fd);
 	listener = listener_new(monitor, address, name, err);

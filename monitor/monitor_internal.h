@@ -22,7 +22,8 @@
  *      listener.c  sockets that wait for clients
  *      address.c   what --monitor says
  *      access.c    who may connect
- *      client.c    one client's bytes: input, output, back-pressure, its end
+ *      client.c    one client: its input, what it may do next, its end
+ *      client_output.c  what it is sent
  *      request.c   what one request does, and its reply
  *      pending.c   replies that come later
  *      terminal.c  clients of the text monitor
@@ -200,23 +201,6 @@ void client_not_ready(struct monitor_client *client);
 /* The urgent one, or else the next of the queue if it does not wait for a reply.  False: neither. */
 bool client_next_request(struct monitor_client *client, struct request *request);
 /*
- * Sends len bytes of w->text, as far as the socket takes them, and queues the rest.  May take the
- * text away from the writer.  Closes the client when that fails.
- */
-void client_send(struct monitor_client *client, struct json_writer *w);
-/* The same with more to follow right away: client_send() or client_flush() sends it. */
-void client_put(struct monitor_client *client, struct json_writer *w);
-/* Appends to the output of a text monitor; it is sent soon. */
-void client_put_bytes(struct monitor_client *client, const char *bytes, size_t len);
-/*
- * Appends text of an event to the output without copying it; `release` is called when it is not
- * needed any more.  Closes the client when it is too far behind.
- */
-void client_queue_event(struct monitor_client *client, const char *text, size_t len,
-			evbuffer_ref_cleanup_cb release, void *opaque);
-/* Tries to send output.  May free the client. */
-void client_flush(struct monitor_client *client);
-/*
  * Looks anew at what the client may do next: be read from, have requests carried out, or end.  May
  * free the client.
  */
@@ -233,6 +217,27 @@ void client_release(struct monitor_client *client);
  */
 bool client_begin(struct monitor_client *client);
 void client_end(struct monitor_client *client, bool outer);
+
+/* client_output.c */
+/*
+ * Sends the text of `w`, as far as the socket takes it, and queues the rest.  May take the text away
+ * from the writer.  Closes the client when that fails.
+ */
+void client_send(struct monitor_client *client, struct json_writer *w);
+/* The same with more to follow right away: client_send() or client_flush() sends it. */
+void client_put(struct monitor_client *client, struct json_writer *w);
+/* Appends to the output of a text monitor; it is sent soon. */
+void client_put_bytes(struct monitor_client *client, const char *bytes, size_t len);
+/*
+ * Appends text of an event to the output without copying it; `release` is called when it is not
+ * needed any more.  Closes the client when it is too far behind.
+ */
+void client_queue_event(struct monitor_client *client, const char *text, size_t len,
+			evbuffer_ref_cleanup_cb release, void *opaque);
+/* Tries to send output.  May free the client. */
+void client_flush(struct monitor_client *client);
+/* event_callback_fn of client->writable. */
+void client_on_writable(evutil_socket_t fd, short what, void *opaque);
 /* Sends what the socket takes without waiting, then closes and frees. */
 void client_finish(struct monitor_client *client);
 
@@ -284,8 +289,8 @@ void terminal_greet(struct monitor_client *client);
 size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t len);
 /* Runs a line and appends what it prints, and the prompt, to the output, unless it is pending. */
 void terminal_execute(struct monitor_client *client, const char *line);
-/* That of a line that was pending. */
-void terminal_answer(struct monitor_client *client, const struct text *out);
+/* What a line has printed, which is changed where it has control characters, and the prompt. */
+void terminal_answer(struct monitor_client *client, struct text *out);
 
 /* qmp_chardev.c: what chardev-add and chardev-remove do, for both monitors. */
 int monitor_chardev_add(struct monitor *monitor, const struct chardev_request *request,

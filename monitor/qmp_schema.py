@@ -188,6 +188,8 @@ class Schema:
                 raise SchemaError(f"{where}: variant '{case}' is no object type")
             if case not in type_.tag.type.values:
                 raise SchemaError(f"{where}: variant '{case}' is no value of the tag")
+            check_unique(f"{where}: with variant '{case}' the member",
+                         [m.name for m in type_.members + self.types[variant].members])
         for case in type_.tag.type.values:
             type_.variants[case] = self.types.get(variants.get(case))
 

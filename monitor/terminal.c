@@ -21,6 +21,9 @@
 	STRING(QEMU_VERSION_MICRO) " monitor - type 'help' for more information (vmond-" \
 	PACKAGE_VERSION ")\r\n"
 
+/* Tabs of a piece of input that are served.  Nobody types more; each may list all commands. */
+#define COMPLETIONS_MAX 16
+
 struct terminal {
 	struct readline readline;
 	struct hmp hmp;                 /* without what is one line's alone */
@@ -87,6 +90,12 @@ static bool is_http(const char *line)
 	return strstr(line, " HTTP/") || !strncasecmp(line, "Host:", strlen("Host:"));
 }
 
+/* TLS and STUN, which it can be made to speak, too, begin with these, and no key here sends them. */
+static bool is_binary(const char *bytes, size_t len)
+{
+	return memchr(bytes, '\0', len) || memchr(bytes, '\026', len);
+}
+
 static void take_line(struct monitor_client *client)
 {
 	struct readline *r = &client->terminal->readline;
@@ -108,12 +117,17 @@ size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t le
 {
 	struct readline *r = &client->terminal->readline;
 	enum readline_result result = READLINE_MORE;
+	unsigned int completions = 0;
 	struct text show = { 0 };
 	size_t used = 0;
 
+	if (client->options.untrusted_input && is_binary(bytes, len)) {
+		client->untrusted = true;
+		return len;
+	}
 	while (used < len && result != READLINE_LINE && result != READLINE_END) {
 		used += readline_feed(r, bytes + used, len - used, &show, &result);
-		if (result == READLINE_COMPLETE)
+		if (result == READLINE_COMPLETE && completions++ < COMPLETIONS_MAX)
 			complete(client, &show);
 		if (result == READLINE_ABORT) {
 			readline_next(r, false);
@@ -135,10 +149,27 @@ size_t terminal_feed(struct monitor_client *client, const char *bytes, size_t le
 	return used;
 }
 
-void terminal_answer(struct monitor_client *client, const struct text *out)
+/*
+ * Names that others have chosen do not reach into the terminal: a question mark stands for each byte
+ * of a control character of ASCII, or of the second set (U+0080 to U+009F, in UTF-8).
+ */
+static void tame(struct text *out)
+{
+	for (size_t i = 0; i < out->len; i++) {
+		unsigned char byte = (unsigned char)out->bytes[i];
+
+		if (byte == 0xc2 && i + 1 < out->len && ((unsigned char)out->bytes[i + 1] & 0xe0) == 0x80)
+			out->bytes[i] = out->bytes[i + 1] = '?';
+		else if ((byte < ' ' && byte != '\n' && byte != '\t') || byte == 0x7f)
+			out->bytes[i] = '?';
+	}
+}
+
+void terminal_answer(struct monitor_client *client, struct text *out)
 {
 	struct text show = { 0 };
 
+	tame(out);
 	text_append_crlf(&show, out);
 	if (show.failed)
 		put(client, "Error: out of memory for the output\r\n");

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Monitors of every kind, and a thousand of them."""
 
+import fcntl
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import termios
 import unittest
 
 import vmond
@@ -271,6 +273,39 @@ class Monitors(vmond.LiveTest):
         done = subprocess.run([*argv, "--monitor", "stdio,mode=readline"], input=b"q\n",
                               stdout=subprocess.PIPE, timeout=vmond.TIMEOUT, check=True)
         self.assertTrue(done.stdout.startswith(b"QEMU 7.2.0 monitor"))
+
+    def test_stdio_in_background(self):
+        """The terminal is another job's; it gets its modes when the monitor comes to the front."""
+        directory = self.temporary_directory()
+        path, fifo = os.path.join(directory, "other"), os.path.join(directory, "fifo")
+        os.mkfifo(fifo)
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+
+        def echoes():
+            return bool(termios.tcgetattr(master)[3] & termios.ECHO)
+
+        def lead_session():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        with subprocess.Popen(
+                ["sh", "-c", 'set -m; "$@" & read line < "$0"; fg', fifo, vmond.PROGRAM, "run",
+                 "--kernel", vmond.guest("long.elf"), "--memory", "64M", "--monitor",
+                 "stdio,mode=readline", "--monitor", f"unix:{path}"], stdin=slave, stdout=slave,
+                stderr=slave, preexec_fn=lead_session) as shell:
+            os.close(slave)
+            vmond.wait_until(lambda: os.path.exists(path), "the monitor's socket")
+            q = vmond.Qmp(path)
+            try:
+                self.assertTrue(echoes())
+                with open(fifo, "w", encoding="ascii") as f:
+                    f.write("go on\n")
+                vmond.wait_until(lambda: not echoes(), "the terminal's modes")
+            finally:
+                q.command("quit")
+                q.close()
+            self.assertEqual(shell.wait(vmond.TIMEOUT), 0)
 
     def test_tcp(self):
         for address, family in [("127.0.0.1", socket.AF_INET), ("[::1]", socket.AF_INET6)]:

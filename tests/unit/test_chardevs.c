@@ -338,13 +338,16 @@ END_TEST
 
 /* ---- for people ---- */
 
+#define IDENTIFIER "Error: Parameter 'id' expects an identifier: letters, digits, '-', '.', '_', " \
+	"starting with a letter\n"
+
 static const struct {
 	const char *line, *answer;
 } lines[] = {
 	{ "info chardev", "serial0: filename=null\n" },
 	{ "chardev-add null,id=h1", "" },
 	{ "chardev-add id=h1,backend=null", "" },
-	{ "chardev-add backend=file,id=a,,b,path=%s,append=on", "" },
+	{ "chardev-add backend=file,id=a.b-c_1,path=%s,append=on", "" },
 	{ "chardev-add file,id=f,path=%s,append", "" },
 	{ "chardev-add socket,id=s,path=%s,server=on,wait=off", "" },
 	{ "chardev-add socket,id=s,path=%s,server", "" },
@@ -360,6 +363,10 @@ static const struct {
 	{ "chardev-add socket,id=h,path=%s,server=yes",
 	  "Error: Parameter 'server' expects 'on' or 'off'\n" },
 	{ "chardev-add null,id=h,size=4", "Error: Invalid parameter 'size'\n" },
+	{ "chardev-add z,,z,id=h", "Error: 'z,z' is not a valid char driver name\n" },
+	{ "chardev-add null,id=1h", IDENTIFIER }, { "chardev-add null,id=h/i", IDENTIFIER },
+	{ "chardev-add null,id=h,,i", IDENTIFIER },
+	{ "chardev-add \"null,id=h\\n\"", IDENTIFIER },
 	{ "chardev-add null,h", "Error: Invalid parameter 'h'\n" },
 	{ "chardev-add null,id=serial0", "Error: Chardev with id 'serial0' already exists\n" },
 	{ "chardev-add file,id=h,path=%s/x", "Error: Failed to add chardev 'h': Could not open "
@@ -391,15 +398,15 @@ START_TEST(test_line_for_a_pty)
 	struct chardev_info info;
 	char expected[512];
 
-	hmp_execute(&hmp, "chardev-add pty,id=p,,q");
-	ck_assert(monitor_find_chardev(wire.monitor, "p,q", &info));
-	snprintf(expected, sizeof(expected), "char device redirected to %s (label p,q)\n",
+	hmp_execute(&hmp, "chardev-add pty,id=p-q");
+	ck_assert(monitor_find_chardev(wire.monitor, "p-q", &info));
+	snprintf(expected, sizeof(expected), "char device redirected to %s (label p-q)\n",
 		 info.filename + 4);
 	ck_assert_str_eq(out.bytes, expected);
 	text_free(&out);
-	hmp_execute(&hmp, "chardev-remove p,q");
+	hmp_execute(&hmp, "chardev-remove p-q");
 	ck_assert_ptr_null(out.bytes);
-	ck_assert(!monitor_find_chardev(wire.monitor, "p,q", &info));
+	ck_assert(!monitor_find_chardev(wire.monitor, "p-q", &info));
 }
 END_TEST
 

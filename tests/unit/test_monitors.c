@@ -283,9 +283,37 @@ START_TEST(test_fd_connected)
 	ck_assert_int_eq(monitor_listen(wire.monitor, text, &err), 0);
 	peer.fd = fd[0];
 	wire_expect(&wire, &peer, NEGOTIATE "{\"execute\":\"stop\"}", GREETING OK ERROR(OBSERVES));
+	ck_assert(!TAILQ_FIRST(&wire.monitor->clients)->options.untrusted_input);
 	ck_assert_int_eq(monitor_listen(wire.monitor, text, &err), -1);
 	ck_assert_ptr_nonnull(strstr(err.text, "another monitor's"));
 	peer_close(&peer);
+}
+END_TEST
+
+/* It may be a browser's, whoever passed it. */
+START_TEST(test_fd_connected_over_tcp)
+{
+	socklen_t len;
+	struct sockaddr_storage addr = ipv4(INADDR_LOOPBACK, &len);
+	int listening = listening_socket(&addr, &len), fd;
+	struct peer peer = dial(&addr, len);
+	char text[64];
+
+	fd = accept(listening, NULL, NULL);
+	ck_assert_int_ge(fd, 0);
+	snprintf(text, sizeof(text), "fd:%d,allow=uid:0", fd);
+	ck_assert_int_eq(monitor_listen(wire.monitor, text, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.text, "is connected"));
+	*strchr(text, ',') = '\0';
+	ck_assert_int_eq(monitor_listen(wire.monitor, text, &err), 0);
+	expect_over_tcp(&peer, "Host: x\r\n" NEGOTIATE "{\"execute\":\"quit\"}", GREETING);
+	while (!peer.eof) {
+		event_base_loop(wire.base, EVLOOP_NONBLOCK);
+		peer_read(&peer);
+	}
+	ck_assert_uint_eq(wire.quits, 0);
+	peer_close(&peer);
+	close(listening);
 }
 END_TEST
 
@@ -487,6 +515,8 @@ END_TEST
 
 START_TEST(test_terminal_ends)
 {
+	/* The beginnings of a TLS handshake, and of a STUN message. */
+	static const char binary[][8] = { "\026\003\001\r\nq\r\n", "\0\003\010\r\nq\r\n" };
 	struct peer peer = connect_terminal(false);
 
 	wire_expect(&wire, &peer, "q\n", "q\033[K\r\n" PROMPT);
@@ -506,6 +536,52 @@ START_TEST(test_terminal_ends)
 	wire_settle(&wire, &peer);
 	ck_assert(peer.eof);
 	ck_assert_uint_eq(wire.quits, 1);
+	peer_close(&peer);
+	for (size_t i = 0; i < COUNT(binary); i++) {
+		peer = connect_terminal(true);
+		wire_send(&wire, &peer, binary[i], sizeof(binary[i]));
+		wire_settle(&wire, &peer);
+		ck_assert(peer.eof);
+		ck_assert_uint_eq(wire.quits, 1);
+		peer_close(&peer);
+	}
+	/* Where clients mean what they say they are keys without a use. */
+	peer = connect_terminal(false);
+	wire_expect(&wire, &peer, "\026h", "h\033[K");
+	peer_close(&peer);
+}
+END_TEST
+
+/* However many Tabs come at once, others wait for some only. */
+START_TEST(test_terminal_tabs)
+{
+	struct peer peer = connect_terminal(false);
+	char tabs[4000];
+
+	memset(tabs, '\t', sizeof(tabs));
+	wire_send(&wire, &peer, tabs, sizeof(tabs));
+	wire_settle(&wire, &peer);
+	ck_assert_uint_eq(peer_count(&peer, "system_reset\r\n"), 16);
+	peer_clear(&peer);
+	wire_expect(&wire, &peer, "sys\tp\t",
+		    "sys\033[K\033[D\033[D\033[Dsystem_\033[K"
+		    "\033[D\033[D\033[D\033[D\033[D\033[D\033[D" "system_p\033[K"
+		    "\033[D\033[D\033[D\033[D\033[D\033[D\033[D\033[D" "system_powerdown \033[K");
+	peer_close(&peer);
+}
+END_TEST
+
+/* A terminal shows names that others have chosen, and obeys none. */
+START_TEST(test_terminal_names)
+{
+	struct peer peer = connect_terminal(false);
+	struct monitor_config *config = &wire.monitor->config;
+
+	free((char *)config->name);
+	config->name = strdup("a\033[2J\177\r\302\233m\tb\303\251\302\251\302");
+	ck_assert_ptr_nonnull(config->name);
+	wire_expect(&wire, &peer, "info name\n", "info name\033[K\r\n"
+		    "a?[2J????m\tb\303\251\302\251\302\r\n" PROMPT);
 	peer_close(&peer);
 }
 END_TEST
@@ -669,6 +745,7 @@ Suite *monitors_suite(void)
 	tcase_add_loop_test(tc, test_rules, 0, COUNT(rules));
 	tcase_add_test(tc, test_fd);
 	tcase_add_test(tc, test_fd_connected);
+	tcase_add_test(tc, test_fd_connected_over_tcp);
 	tcase_add_test(tc, test_fd_refused);
 	tcase_add_test(tc, test_systemd);
 	tcase_add_test(tc, test_tcp);
@@ -676,6 +753,8 @@ Suite *monitors_suite(void)
 	tcase_add_test(tc, test_observe_hmp);
 	tcase_add_test(tc, test_terminal);
 	tcase_add_test(tc, test_terminal_ends);
+	tcase_add_test(tc, test_terminal_tabs);
+	tcase_add_test(tc, test_terminal_names);
 	tcase_add_test(tc, test_terminal_unread);
 	tcase_add_test(tc, test_terminal_no_memory);
 	tcase_add_test(tc, test_pipes);

@@ -195,6 +195,10 @@ class CompilerTest(unittest.TestCase):
         self.schema["types"][2]["variants"] = {"fats": "Fast"}
         self.assert_refused("type 'Result'", "variant 'fats' is no value of the tag")
 
+    def test_variant_with_a_member_of_the_object(self):
+        self.schema["types"][3]["members"]["how"] = {"type": "str", "description": "How often."}
+        self.assert_refused("type 'Result': with variant 'fast' the member 'how' is there twice")
+
     def test_example_wrong_argument(self):
         self.command["example"][0]["->"]["arguments"]["how"] = "fats"
         self.assert_refused("example of command 'do-it'", "'fats' is no value of 'Way'")
