@@ -6,7 +6,7 @@
 #include "vmm/guest_access.h"
 
 /* What of memory one sum reads at most: more would hold up the others for too long. */
-#define SUM_MAX         (256ULL << 20)
+#define SUM_MAX         (32ULL << 20)
 
 void hmp_print(struct hmp *hmp, const struct hmp_args *args)
 {

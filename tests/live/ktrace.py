@@ -71,6 +71,11 @@ def prefix(path):
             "-e", "signal=none", "-o", path]
 
 
+def running(lines):
+    """The threads that have called KVM_RUN, out of a trace that need not be complete."""
+    return {int(m[1]) for m in map(_LINE.match, lines) if m and f", {RUN:#x}, " in m[3]}
+
+
 class Trace:
     """A trace that is complete, taken apart."""
 

@@ -57,6 +57,15 @@ class Traced(vmond.Machine):
         super().__init__(image, *options, cpus=cpus, prefix=ktrace.prefix(self.trace_path), env=env,
                          **kwargs)
 
+    def wait_for_runs(self):
+        """Until every vCPU has entered KVM_RUN once: without its processor, a thread may take long."""
+        tids = {c["thread-id"] for c in self.qmp.command("query-cpus-fast")}
+
+        def attempt():
+            with open(self.trace_path, encoding="utf-8", errors="replace") as f:
+                return tids <= ktrace.running(f)
+        vmond.wait_until(attempt, "all vCPUs to run")
+
     def trace(self):
         """Ends the daemon, and returns all it did."""
         self.qmp.command("quit")

@@ -81,7 +81,7 @@ static const struct line lines[] = {
 	{ "sum 0x1000 0", "00000\n" },
 	{ "sum 0x1ffff0 17", "No memory is mapped at address 0x200000\n" },
 	{ "sum 0xfee00000 4", "No memory is mapped at address 0xfee00000\n" },
-	{ "sum 0 0x10000001", "sum: at most 268435456 bytes; save more with pmemsave\n" },
+	{ "sum 0 0x2000001", "sum: at most 33554432 bytes; save more with pmemsave\n" },
 	{ "sum", "unexpected end of expression\n" TRY("sum") },
 
 	/* The second serial port is not there, and of an address only 16 bits are. */
