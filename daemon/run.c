@@ -401,7 +401,7 @@ static int open_stdio_monitor(struct run *run, const struct monitor_options *opt
 		close(out);
 		return -1;
 	}
-	return monitor_add_client(run->monitor, in, out, options, err);
+	return monitor_serve(run->monitor, in, out, options, err);
 }
 
 static int open_monitor(struct run *run, const char *text, struct error *err)

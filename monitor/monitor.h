@@ -34,6 +34,7 @@ struct chardev_info {
 	bool connected;                 /* socket: somebody is */
 	char path[109];                 /* Unix socket: what it listens on; else empty */
 	char host[64], port[8];         /* TCP socket: the same */
+	int fd;                         /* socket that listens on neither: the descriptor */
 };
 
 /* What chardev-add is to make. */
@@ -115,6 +116,9 @@ int monitor_listen(struct monitor *monitor, const char *address, struct error *e
  */
 int monitor_add_client(struct monitor *monitor, int in, int out,
 		       const struct monitor_options *options, struct error *err);
+/* The same, as a monitor of its own: it is one of the character devices until it ends. */
+int monitor_serve(struct monitor *monitor, int in, int out, const struct monitor_options *options,
+		  struct error *err);
 
 /*
  * Sends an event to every client that has negotiated.  `data` is a complete JSON object, or NULL
@@ -133,7 +137,7 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
 /*
- * Character device number n: the sockets that monitors listen on, "compat_monitor0" and so on, then
+ * Character device number n: monitors in the order of their making, "compat_monitor0" and so on, then
  * config.chardevs.  False when there are no more.
  */
 bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);

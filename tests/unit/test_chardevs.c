@@ -326,6 +326,48 @@ START_TEST(test_tcp_monitor)
 }
 END_TEST
 
+/* Monitors that have one client, and no other: numbered with the rest, until they end. */
+START_TEST(test_monitors_of_one_client)
+{
+	static const struct monitor_options options = { .mode = MONITOR_CONTROL };
+	char address[80];
+	struct error err;
+	int pair[2], in[2], out[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(pipe(in), 0);
+	ck_assert_int_eq(pipe(out), 0);
+	ck_assert_int_eq(monitor_serve(wire.monitor, in[0], out[1], &options, &err), 0);
+	snprintf(address, sizeof(address), "unix:%s", path);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	snprintf(address, sizeof(address), "fd:%d", pair[1]);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	expect("query-chardev", "", RETURN("["
+		"{\"frontend-open\": true, \"filename\": \"stdio\", \"label\": \"compat_monitor0\"}, "
+		"{\"frontend-open\": true, \"filename\": \"disconnected:unix:%s,server=on\", "
+		"\"label\": \"compat_monitor1\"}, "
+		"{\"frontend-open\": true, \"filename\": \"unix:\", \"label\": \"compat_monitor2\"}, "
+		SERIAL "]"));
+	snprintf(text, sizeof(text), RETURN("{\"str\": \"%d\", \"type\": \"fd\"}"), pair[1]);
+	expect("qom-get", "'path': '/chardevs/compat_monitor2', 'property': 'addr'", text);
+	expect("qom-get", "'path': '/chardevs/compat_monitor2', 'property': 'connected'",
+	       RETURN("true"));
+	expect("qom-get", "'path': '/chardevs/compat_monitor0', 'property': 'type'",
+	       RETURN("\"chardev-stdio\""));
+	expect("chardev-remove", "'id': 'compat_monitor2'",
+	       ERROR("Chardev 'compat_monitor2' is busy"));
+	close(pair[0]);
+	close(in[1]);
+	while (wire_clients(&wire) > 1)
+		wire_turn(&wire);
+	/* The number of the other one is its own. */
+	expect("query-chardev", "", RETURN("[{\"frontend-open\": true, \"filename\": "
+		"\"disconnected:unix:%s,server=on\", \"label\": \"compat_monitor1\"}, "
+		SERIAL "]"));
+	close(out[0]);
+}
+END_TEST
+
 START_TEST(test_nobody_has_any)
 {
 	wire.monitor->config.chardevs = NULL;
@@ -443,6 +485,7 @@ Suite *chardevs_suite(void)
 	tcase_add_test(tc, test_pty);
 	tcase_add_test(tc, test_monitors);
 	tcase_add_test(tc, test_tcp_monitor);
+	tcase_add_test(tc, test_monitors_of_one_client);
 	tcase_add_test(tc, test_nobody_has_any);
 	tcase_add_loop_test(tc, test_lines, 0, COUNT(lines));
 	tcase_add_test(tc, test_line_for_a_pty);
