@@ -135,7 +135,7 @@ static const struct {
 	{ ADD("c", "file", "'out': ''"),
 	  "Failed to add chardev 'c': needs a path after 'file:'" },
 	{ ADD("c", "socket", "'addr': {'type': 'unix', 'data': {'path': '/nonexistent/x'}}"),
-	  "Failed to add chardev 'c': can not be created: No such file or directory" },
+	  "Failed to add chardev 'c': Failed to bind socket to /nonexistent/x: No such file or directory" },
 };
 
 START_TEST(test_refused)
@@ -236,8 +236,8 @@ START_TEST(test_socket)
 	ck_assert_int_eq(write(client, "hello", 5), 5);
 	wire_settle(&wire, &peer);
 	/* In use. */
-	expect("chardev-add", ADD("t", "socket", SOCKET), ERROR("Failed to add chardev 't': in use "
-		"by another process; stop that or choose another path"));
+	expect("chardev-add", ADD("t", "socket", SOCKET), ERROR("Failed to add chardev 't': Failed "
+		"to bind socket to %s: in use by another process; stop that or choose another path"));
 	expect("chardev-remove", "'id': 's'", OK);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(recv(client, text, sizeof(text), 0) > 0, 0);
