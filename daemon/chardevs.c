@@ -127,7 +127,8 @@ static bool get(void *opaque, unsigned int n, struct chardev_info *info)
 	const struct added_chardev *c;
 
 	if (n == 0) {
-		*info = (struct chardev_info){ .label = "serial0", .frontend_open = true };
+		*info = (struct chardev_info){ .frontend_open = true };
+		snprintf(info->label, sizeof(info->label), "%s", chardevs->serial_label);
 		chardev_describe(chardevs->serial, info);
 		return true;
 	}
@@ -156,12 +157,13 @@ static void remove_label(void *opaque, const char *label)
 }
 
 void chardevs_init(struct chardevs *chardevs, struct event_base *base,
-		   const struct chardev *serial)
+		   const struct chardev *serial, const char *label)
 {
 	*chardevs = (struct chardevs){
 		.calls = { .get = get, .add = add, .remove = remove_label, .opaque = chardevs },
 		.base = base,
 		.serial = serial,
+		.serial_label = label,
 	};
 	TAILQ_INIT(&chardevs->added);
 }

@@ -248,7 +248,8 @@ static int open_chardev(struct run *run, struct error *err)
 	run->chardev = chardev_new(&config, err);
 	if (!run->chardev)
 		return error_prefix(err, "--serial %s", address);
-	chardevs_init(&run->chardevs, run->base, run->chardev);
+	chardevs_init(&run->chardevs, run->base, run->chardev,
+		      run->options->serial_id ? run->options->serial_id : "serial0");
 	return 0;
 }
 

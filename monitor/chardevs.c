@@ -40,7 +40,7 @@ static struct chardev_info monitor_info(const char *backend, int number)
 {
 	struct chardev_info info = { .backend = backend, .frontend_open = true };
 
-	snprintf(info.label, sizeof(info.label), "compat_monitor%d", number);
+	snprintf(info.label, sizeof(info.label), MONITOR_LABEL_PREFIX "%d", number);
 	return info;
 }
 
@@ -134,6 +134,13 @@ bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_inf
 			client = of_its_own(TAILQ_NEXT(client, link));
 	}
 	return chardevs && chardevs->get(chardevs->opaque, n, info);
+}
+
+bool monitor_serial_chardev(const struct monitor *monitor, struct chardev_info *info)
+{
+	const struct monitor_chardevs *chardevs = monitor->config.chardevs;
+
+	return chardevs && chardevs->get(chardevs->opaque, 0, info);
 }
 
 bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info)

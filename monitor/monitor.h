@@ -24,6 +24,8 @@ struct passed_socket {
 };
 
 #define CHARDEV_LABEL_SIZE      128     /* of one that a client gives, with the NUL */
+/* Of the monitors' own character devices; a number follows. */
+#define MONITOR_LABEL_PREFIX    "compat_monitor"
 
 /* A character device as clients see it. */
 struct chardev_info {
@@ -49,7 +51,7 @@ struct chardev_request {
  * The character devices of the process, but for the monitors' own.  The event loop's thread.
  */
 struct monitor_chardevs {
-	/* Number n; false when there are no more. */
+	/* Number n, 0 being the serial port's; false when there are no more. */
 	bool (*get)(void *opaque, unsigned int n, struct chardev_info *info);
 	/* The label is new.  *info is what has been made. */
 	int (*add)(void *opaque, const struct chardev_request *request, struct chardev_info *info,
@@ -141,6 +143,8 @@ int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct er
  * config.chardevs.  False when there are no more.
  */
 bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);
+/* The one at the serial port.  False in a process that has none. */
+bool monitor_serial_chardev(const struct monitor *monitor, struct chardev_info *info);
 /* The one of that label. */
 bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info);
 

@@ -157,7 +157,7 @@ static int get_serial_chardev(const struct qom_question *q, struct error *err)
 	struct chardev_info info;
 
 	(void)err;
-	json_write_string(q->w, q->name, monitor_find_chardev(q->monitor, "serial0", &info) ?
+	json_write_string(q->w, q->name, monitor_serial_chardev(q->monitor, &info) ?
 			  info.label : "");
 	return 0;
 }

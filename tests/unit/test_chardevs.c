@@ -55,7 +55,7 @@ static void setup(void)
 	config.base = wire.base;
 	serial = chardev_new(&config, &err);
 	ck_assert_ptr_nonnull(serial);
-	chardevs_init(&chardevs, wire.base, serial);
+	chardevs_init(&chardevs, wire.base, serial, "serial0");
 	wire.monitor->config.chardevs = &chardevs.calls;
 	peer = wire_connect_ready(&wire);
 }
@@ -368,6 +368,19 @@ START_TEST(test_monitors_of_one_client)
 }
 END_TEST
 
+/* The serial port's has the name that it was given, and no other can have that. */
+START_TEST(test_serial_id)
+{
+	chardevs.serial_label = "charserial0";
+	expect("query-chardev", "", RETURN("[{\"frontend-open\": true, \"filename\": \"null\", "
+					   "\"label\": \"charserial0\"}]"));
+	expect("chardev-remove", "'id': 'charserial0'", ERROR("Chardev 'charserial0' is busy"));
+	expect("chardev-add", ADD("charserial0", "null", ""),
+	       ERROR("Chardev with id 'charserial0' already exists"));
+	expect("chardev-add", ADD("serial0", "null", ""), OK);
+}
+END_TEST
+
 START_TEST(test_nobody_has_any)
 {
 	wire.monitor->config.chardevs = NULL;
@@ -486,6 +499,7 @@ Suite *chardevs_suite(void)
 	tcase_add_test(tc, test_monitors);
 	tcase_add_test(tc, test_tcp_monitor);
 	tcase_add_test(tc, test_monitors_of_one_client);
+	tcase_add_test(tc, test_serial_id);
 	tcase_add_test(tc, test_nobody_has_any);
 	tcase_add_loop_test(tc, test_lines, 0, COUNT(lines));
 	tcase_add_test(tc, test_line_for_a_pty);
