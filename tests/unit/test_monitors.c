@@ -57,7 +57,7 @@ static const struct {
 	const char *text, *error;       /* NULL: it is right */
 } addresses[] = {
 	{ "unix:/x", NULL },
-	{ "unix:/x,mode=control,mode=observe,pretty=on", NULL },
+	{ "unix:/x,mode=observe,pretty=on", NULL },
 	{ "unix:x,allow=uid:0,allow=gid:4294967294,allow=user:root,allow=group:root", NULL },
 	{ "tcp:127.0.0.1:0", NULL },
 	{ "tcp:127.255.3.4:65535,mode=readline", NULL },
@@ -84,6 +84,7 @@ static const struct {
 	{ "fd:1000", "not open" },
 	{ "unix:/x,", "unknown option ''" },
 	{ "unix:/x,mode=ctl", "unknown option 'mode=ctl'" },
+	{ "unix:/x,mode=observe,mode=control", "mode= is given twice" },
 	{ "unix:/x,pretty=yes", "unknown option" },
 	{ "unix:/x,allow=0", "allow=0: must have the form" },
 	{ "unix:/x,allow=uid:-1", "is no number" },
