@@ -68,13 +68,14 @@ static void describe_listener(const struct listener *listener, struct chardev_in
 	}
 }
 
-/* A TCP socket's two ends; QEMU's form of them. */
+/* A TCP socket's two ends; QEMU's form of them, as long as there are two. */
 static void describe_tcp_pair(const union address *own, const union address *peer, socklen_t len,
 			      struct chardev_info *info)
 {
 	char host[2][64], port[2][8];
 	const union address *const end[2] = { own, peer };
 
+	snprintf(info->filename, sizeof(info->filename), "disconnected:fd:%d", info->fd);
 	for (int i = 0; i < 2; i++)
 		if (getnameinfo(&end[i]->any, len, host[i], sizeof(host[i]), port[i],
 				sizeof(port[i]), NI_NUMERICHOST | NI_NUMERICSERV) != 0)

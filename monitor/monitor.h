@@ -139,8 +139,8 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
 /*
- * Character device number n: monitors in the order of their making, "compat_monitor0" and so on, then
- * config.chardevs.  False when there are no more.
+ * Character device number n: monitors in the order of their making, "compat_monitor0" and so on,
+ * then config.chardevs.  False when there are no more.
  */
 bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);
 /* The one at the serial port.  False in a process that has none. */

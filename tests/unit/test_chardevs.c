@@ -135,7 +135,8 @@ static const struct {
 	{ ADD("c", "file", "'out': ''"),
 	  "Failed to add chardev 'c': needs a path after 'file:'" },
 	{ ADD("c", "socket", "'addr': {'type': 'unix', 'data': {'path': '/nonexistent/x'}}"),
-	  "Failed to add chardev 'c': Failed to bind socket to /nonexistent/x: No such file or directory" },
+	  "Failed to add chardev 'c': Failed to bind socket to /nonexistent/x: No such file or "
+	  "directory" },
 };
 
 START_TEST(test_refused)

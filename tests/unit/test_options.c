@@ -111,7 +111,8 @@ START_TEST(test_every_option)
 		"--name", "web 1", "--uuid=01234567-89AB-CDEF-0123-456789abcdef", "--cpus=1024",
 		"--memory", "3t", "--kernel=k=1", "--append=", "--initrd", "a", "--initrd=b",
 		"--monitor", "unix:m", "--monitor", "unix:n,pretty=on", "--serial", "file:s",
-		"--serial-id", "c", "--paused", "--no-shutdown", "--no-reboot=on", "--pidfile", "p", "--daemonize",
+		"--serial-id", "c", "--paused", "--no-shutdown", "--no-reboot=on",
+		"--pidfile", "p", "--daemonize",
 		"--log-level", "debug", NULL
 	};
 	static const char config[] =
@@ -119,7 +120,8 @@ START_TEST(test_every_option)
 		"  \"cpus\": 1024, \"memory\": 3298534883328, \"kernel\": \"k=1\",\n"
 		"  \"append\": \"\",\n"
 		"  \"initrd\": [\"a\", \"b\"], \"monitor\": [\"unix:m\", \"unix:n,pretty=on\"],\n"
-		"  \"serial\": \"file:s\", \"serial-id\": \"c\", \"paused\": true, \"no-shutdown\": true,\n"
+		"  \"serial\": \"file:s\", \"serial-id\": \"c\", \"paused\": true,\n"
+		"  \"no-shutdown\": true,\n"
 		"  \"no-reboot\": true, \"pidfile\": \"p\", \"daemonize\": true,\n"
 		"  \"log-level\": \"debug\" }\n";
 	struct options o;
