@@ -57,6 +57,25 @@ static char *make_address(const struct chardev_request *request)
 	return asprintf(&address, "%s:%s", backend, request->path) < 0 ? NULL : address;
 }
 
+/* QEMU's texts, where it is about a file; what there is to say beyond the errno value stays. */
+static int describe_failure(const struct chardev_request *request, struct error *err)
+{
+	bool says_more = err->code == EADDRINUSE || err->code == EEXIST ||
+			 err->code == ENAMETOOLONG || err->code == ENOMEM;
+
+	if (!request->path || !*request->path)
+		;
+	else if (strcmp(request->backend, "file") == 0)
+		error_set(err, err->code, "Could not open '%s': %s", request->path,
+			  strerror(err->code));
+	else if (says_more)
+		error_prefix(err, "Failed to bind socket to %s", request->path);
+	else
+		error_set(err, err->code, "Failed to bind socket to %s: %s", request->path,
+			  strerror(err->code));
+	return error_prefix(err, "Failed to add chardev '%s'", request->label);
+}
+
 static int open_added(struct chardevs *chardevs, struct added_chardev *c,
 		      const struct chardev_request *request, struct error *err)
 {
@@ -71,14 +90,9 @@ static int open_added(struct chardevs *chardevs, struct added_chardev *c,
 	};
 
 	c->chardev = chardev_new(&config, err);
-	if (!c->chardev || chardev_start(c->chardev, err) < 0) {
-		/* QEMU's text, where it is about a file. */
-		if (strcmp(request->backend, "file") == 0 && *request->path)
-			error_set(err, err->code, "Could not open '%s': %s", request->path,
-				  strerror(err->code));
-		return error_prefix(err, "Failed to add chardev '%s'", request->label);
-	}
-	return 0;
+	if (c->chardev && chardev_start(c->chardev, err) == 0)
+		return 0;
+	return describe_failure(request, err);
 }
 
 static int add(void *opaque, const struct chardev_request *request, struct chardev_info *info,
@@ -113,7 +127,8 @@ static bool get(void *opaque, unsigned int n, struct chardev_info *info)
 	const struct added_chardev *c;
 
 	if (n == 0) {
-		*info = (struct chardev_info){ .label = "serial0", .frontend_open = true };
+		*info = (struct chardev_info){ .frontend_open = true };
+		snprintf(info->label, sizeof(info->label), "%s", chardevs->serial_label);
 		chardev_describe(chardevs->serial, info);
 		return true;
 	}
@@ -142,12 +157,13 @@ static void remove_label(void *opaque, const char *label)
 }
 
 void chardevs_init(struct chardevs *chardevs, struct event_base *base,
-		   const struct chardev *serial)
+		   const struct chardev *serial, const char *label)
 {
 	*chardevs = (struct chardevs){
 		.calls = { .get = get, .add = add, .remove = remove_label, .opaque = chardevs },
 		.base = base,
 		.serial = serial,
+		.serial_label = label,
 	};
 	TAILQ_INIT(&chardevs->added);
 }

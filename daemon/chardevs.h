@@ -10,7 +10,7 @@
 
 /*
  * The character devices of the process, as monitors list and change them: the other end of the
- * serial port, "serial0", and those that clients add.  These have no device: what is sent to them
+ * serial port, and those that clients add.  These have no device: what is sent to them
  * waits, and nothing comes.
  *
  * Threads: the event loop's.
@@ -19,13 +19,14 @@ struct chardevs {
 	struct monitor_chardevs calls;          /* for monitor_config */
 	struct event_base *base;
 	const struct chardev *serial;           /* not ours */
+	const char *serial_label;               /* nor this */
 	TAILQ_HEAD(, added_chardev) added;
 	unsigned int nr_added;
 };
 
-/* `serial` outlives it. */
+/* `serial` and `label`, which clients see it by, outlive it. */
 void chardevs_init(struct chardevs *chardevs, struct event_base *base,
-		   const struct chardev *serial);
+		   const struct chardev *serial, const char *label);
 /* Removes all.  One that was never initialised, but is zero, is allowed. */
 void chardevs_free(struct chardevs *chardevs);
 

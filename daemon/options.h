@@ -34,6 +34,7 @@ struct options {
 	struct option_list monitor;     /* for monitor_address_parse() */
 	struct option_list monitor_allow;       /* for access_add() */
 	char *serial;                   /* an address for chardev_new(); NULL for the default */
+	char *serial_id;                /* its name for clients; NULL for the default */
 	char *incoming;                 /* a URI, or "defer"; NULL for none */
 	char *clone;                    /* NULL for none */
 	char *generation_id;            /* as uuid, or "auto"; NULL for none */

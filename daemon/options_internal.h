@@ -48,6 +48,7 @@ int option_check_generation_id(char *value, struct error *err);
 int option_check_monitor(char *value, struct error *err);
 int option_check_monitor_allow(char *value, struct error *err);
 int option_check_serial(char *value, struct error *err);
+int option_check_serial_id(char *value, struct error *err);
 int option_check_smp(char *value, struct error *err);
 int option_check_cpu(char *value, struct error *err);
 int option_check_xen_hvm(char *value, struct error *err);

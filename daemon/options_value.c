@@ -8,6 +8,7 @@
 
 #include "daemon/chardev.h"
 #include "monitor/address.h"
+#include "monitor/monitor.h"
 #include "vmm/cpu_model.h"
 #include "vmm/cpu_topology.h"
 
@@ -216,6 +217,22 @@ int option_check_monitor_allow(char *value, struct error *err)
 int option_check_serial(char *value, struct error *err)
 {
 	return chardev_check_address(value, err);
+}
+
+/* The names that monitors have are theirs alone. */
+int option_check_serial_id(char *value, struct error *err)
+{
+	size_t i, len = strlen(value);
+
+	for (i = 0; i < len && !iscntrl((unsigned char)value[i]) && value[i] != '/'; i++)
+		;
+	if (i < len || len < 1 || len >= CHARDEV_LABEL_SIZE)
+		return error_set(err, EINVAL, "must have 1 to %d bytes, and no control characters "
+				 "or slashes", CHARDEV_LABEL_SIZE - 1);
+	if (strncmp(value, MONITOR_LABEL_PREFIX, strlen(MONITOR_LABEL_PREFIX)) == 0)
+		return error_set(err, EINVAL, "names that begin with " MONITOR_LABEL_PREFIX
+				 " are those of monitors");
+	return 0;
 }
 
 int option_check_smp(char *value, struct error *err)

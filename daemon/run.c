@@ -248,7 +248,8 @@ static int open_chardev(struct run *run, struct error *err)
 	run->chardev = chardev_new(&config, err);
 	if (!run->chardev)
 		return error_prefix(err, "--serial %s", address);
-	chardevs_init(&run->chardevs, run->base, run->chardev);
+	chardevs_init(&run->chardevs, run->base, run->chardev,
+		      run->options->serial_id ? run->options->serial_id : "serial0");
 	return 0;
 }
 
@@ -404,7 +405,7 @@ static int open_stdio_monitor(struct run *run, const struct monitor_options *opt
 		close(out);
 		return -1;
 	}
-	return monitor_add_client(run->monitor, in, out, options, err);
+	return monitor_serve(run->monitor, in, out, options, err);
 }
 
 static int open_monitor(struct run *run, const char *text, struct error *err)

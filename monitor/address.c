@@ -101,10 +101,14 @@ static int parse_option(struct monitor_address *a, const char *option, struct er
 	};
 
 	for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (!strcmp(option, modes[i])) {
-			a->options.mode = i;
-			return 0;
-		}
+		if (strcmp(option, modes[i]) != 0)
+			continue;
+		/* It says who may do what: the last one does not just win. */
+		if (a->has_mode)
+			return error_set(err, EINVAL, "mode= is given twice");
+		a->has_mode = true;
+		a->options.mode = i;
+		return 0;
 	}
 	if (!strcmp(option, "pretty=on") || !strcmp(option, "pretty=off")) {
 		a->options.pretty = option[strlen("pretty=o")] == 'n';

@@ -34,6 +34,7 @@ struct monitor_address {
 	struct sockaddr_storage tcp;
 	socklen_t tcp_len;
 	struct monitor_options options;
+	bool has_mode;          /* it was given; else it is the default */
 	struct access_list allow;
 };
 

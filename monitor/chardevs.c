@@ -36,15 +36,23 @@ static bool is_connected(const struct monitor *monitor, const union address *add
 	return false;
 }
 
+static struct chardev_info monitor_info(const char *backend, int number)
+{
+	struct chardev_info info = { .backend = backend, .frontend_open = true };
+
+	snprintf(info.label, sizeof(info.label), MONITOR_LABEL_PREFIX "%d", number);
+	return info;
+}
+
 /* What the kernel says of the socket, since it may have been listening when we got it. */
-static void describe(const struct listener *listener, unsigned int n, struct chardev_info *info)
+static void describe_listener(const struct listener *listener, struct chardev_info *info)
 {
 	union address address;
 	socklen_t len;
 	const char *gone;
 
-	*info = (struct chardev_info){ .backend = "socket", .frontend_open = true };
-	snprintf(info->label, sizeof(info->label), "compat_monitor%u", n);
+	*info = monitor_info("socket", listener->number);
+	info->fd = listener->socket.fd;
 	info->connected = own_address(listener->socket.fd, &address, &len) &&
 			  is_connected(listener->monitor, &address, len);
 	gone = info->connected ? "" : "disconnected:";
@@ -60,20 +68,80 @@ static void describe(const struct listener *listener, unsigned int n, struct cha
 	}
 }
 
+/* A TCP socket's two ends; QEMU's form of them, as long as there are two. */
+static void describe_tcp_pair(const union address *own, const union address *peer, socklen_t len,
+			      struct chardev_info *info)
+{
+	char host[2][64], port[2][8];
+	const union address *const end[2] = { own, peer };
+
+	snprintf(info->filename, sizeof(info->filename), "disconnected:fd:%d", info->fd);
+	for (int i = 0; i < 2; i++)
+		if (getnameinfo(&end[i]->any, len, host[i], sizeof(host[i]), port[i],
+				sizeof(port[i]), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+			return;
+	snprintf(info->filename, sizeof(info->filename), "tcp:%s:%s <-> %s:%s", host[0], port[0],
+		 host[1], port[1]);
+}
+
+/* One that is a monitor of its own. */
+static void describe_client(const struct monitor_client *client, struct chardev_info *info)
+{
+	union address own, peer = { .room = { 0 } };
+	socklen_t len, peer_len = sizeof(peer);
+
+	*info = monitor_info(client->is_socket ? "socket" : "stdio", client->number);
+	if (!client->is_socket) {
+		snprintf(info->filename, sizeof(info->filename), "stdio");
+		return;
+	}
+	info->fd = client->fd;
+	info->connected = own_address(client->fd, &own, &len) &&
+			  getpeername(client->fd, &peer.any, &peer_len) == 0;
+	if (own.any.sa_family == AF_UNIX)
+		snprintf(info->filename, sizeof(info->filename), "unix:%.*s",
+			 (int)sizeof(own.local.sun_path), own.local.sun_path);
+	else
+		describe_tcp_pair(&own, &peer, len, info);
+}
+
+static const struct monitor_client *of_its_own(const struct monitor_client *client)
+{
+	while (client && client->number < 0)
+		client = TAILQ_NEXT(client, link);
+	return client;
+}
+
+/* Both lists are in the order of the numbers. */
 bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info)
 {
 	const struct monitor_chardevs *chardevs = monitor->config.chardevs;
-	const struct listener *listener;
-	unsigned int i = 0;
+	const struct listener *listener = TAILQ_FIRST(&monitor->listeners);
+	const struct monitor_client *client = of_its_own(TAILQ_FIRST(&monitor->clients));
 
-	TAILQ_FOREACH(listener, &monitor->listeners, link) {
-		if (i == n) {
-			describe(listener, n, info);
+	for (; listener || client; n--) {
+		bool listens = listener && (!client || listener->number < client->number);
+
+		if (!n) {
+			if (listens)
+				describe_listener(listener, info);
+			else
+				describe_client(client, info);
 			return true;
 		}
-		i++;
+		if (listens)
+			listener = TAILQ_NEXT(listener, link);
+		else
+			client = of_its_own(TAILQ_NEXT(client, link));
 	}
-	return chardevs && chardevs->get(chardevs->opaque, n - i, info);
+	return chardevs && chardevs->get(chardevs->opaque, n, info);
+}
+
+bool monitor_serial_chardev(const struct monitor *monitor, struct chardev_info *info)
+{
+	const struct monitor_chardevs *chardevs = monitor->config.chardevs;
+
+	return chardevs && chardevs->get(chardevs->opaque, 0, info);
 }
 
 bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info)

@@ -434,8 +434,8 @@ static int create_parts(struct monitor_client *client)
 	       (client->parser || client->terminal) ? 0 : -1;
 }
 
-int monitor_add_client(struct monitor *monitor, int in, int out,
-		       const struct monitor_options *options, struct error *err)
+static int add_client(struct monitor *monitor, int in, int out, int number,
+		      const struct monitor_options *options, struct error *err)
 {
 	struct monitor_client *client = calloc(1, sizeof(*client));
 	struct stat st;
@@ -449,6 +449,7 @@ int monitor_add_client(struct monitor *monitor, int in, int out,
 	client->monitor = monitor;
 	client->fd = in;
 	client->out_fd = out;
+	client->number = number;
 	client->options = *options;
 	client->is_socket = in == out && fstat(in, &st) == 0 && S_ISSOCK(st.st_mode);
 	client->is_pollable = client->is_socket || is_pollable(in);
@@ -476,4 +477,16 @@ int monitor_add_client(struct monitor *monitor, int in, int out,
 fail:
 	client_close(client, NULL);
 	return -1;
+}
+
+int monitor_add_client(struct monitor *monitor, int in, int out,
+		       const struct monitor_options *options, struct error *err)
+{
+	return add_client(monitor, in, out, -1, options, err);
+}
+
+int monitor_serve(struct monitor *monitor, int in, int out, const struct monitor_options *options,
+		  struct error *err)
+{
+	return add_client(monitor, in, out, monitor->next_number++, options, err);
 }

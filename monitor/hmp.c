@@ -187,12 +187,13 @@ static const struct hmp_command *find(const struct hmp_command *table, const cha
 
 /*
  * Commands that change nothing of the machine, for monitors that only observe.  What is not named
- * here is taken to change something: reading a port does, too.
+ * here is taken to change something: reading a port does, too.  Where memory is in this process is
+ * not for them either.
  */
 static bool inspects(const struct hmp_command *command)
 {
 	static const char *const names[] = {
-		"cpu", "gpa2hva", "gva2gpa", "gva2hva", "help", "info", "print", "sum", "x", "xp",
+		"cpu", "gva2gpa", "help", "info", "print", "sum", "x", "xp",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -206,6 +206,7 @@ static struct listener *listener_new(struct monitor *monitor, const struct monit
 		return NULL;
 	}
 	listener->monitor = monitor;
+	listener->number = monitor->next_number++;
 	listener->socket = UNIX_SOCKET_CLOSED;
 	listener->options = address->options;
 	listener->allow = address->allow;
@@ -268,7 +269,7 @@ static int take_socket(struct monitor *monitor, const struct monitor_address *ad
 			return error_set(err, EINVAL, "monitor: allow= is for sockets that listen, "
 					 "and descriptor %d is connected", fd);
 		options.untrusted_input = peer.ss_family != AF_UNIX;
-		return monitor_add_client(monitor, fd, fd, &options, err);
+		return monitor_serve(monitor, fd, fd, &options, err);
 	}
 	snprintf(name, sizeof(name), "fd:%d", fd);
 	listener = listener_new(monitor, address, name, err);

@@ -78,6 +78,8 @@ void migrate_print_report(const struct migrate_report *report, struct text *out)
 {
 	const struct migration_info *info = &report->info;
 
+	if (info->blocked)
+		text_printf(out, "Outgoing migration blocked:\n  %s\n", info->blocked);
 	if (info->status != MIGRATION_NONE) {
 		text_printf(out, "Migration status: %s", migration_status_name(info->status));
 		if (info->status == MIGRATION_FAILED && info->error)

@@ -24,6 +24,8 @@ struct passed_socket {
 };
 
 #define CHARDEV_LABEL_SIZE      128     /* of one that a client gives, with the NUL */
+/* Of the monitors' own character devices; a number follows. */
+#define MONITOR_LABEL_PREFIX    "compat_monitor"
 
 /* A character device as clients see it. */
 struct chardev_info {
@@ -34,6 +36,7 @@ struct chardev_info {
 	bool connected;                 /* socket: somebody is */
 	char path[109];                 /* Unix socket: what it listens on; else empty */
 	char host[64], port[8];         /* TCP socket: the same */
+	int fd;                         /* socket that listens on neither: the descriptor */
 };
 
 /* What chardev-add is to make. */
@@ -48,7 +51,7 @@ struct chardev_request {
  * The character devices of the process, but for the monitors' own.  The event loop's thread.
  */
 struct monitor_chardevs {
-	/* Number n; false when there are no more. */
+	/* Number n, 0 being the serial port's; false when there are no more. */
 	bool (*get)(void *opaque, unsigned int n, struct chardev_info *info);
 	/* The label is new.  *info is what has been made. */
 	int (*add)(void *opaque, const struct chardev_request *request, struct chardev_info *info,
@@ -115,6 +118,9 @@ int monitor_listen(struct monitor *monitor, const char *address, struct error *e
  */
 int monitor_add_client(struct monitor *monitor, int in, int out,
 		       const struct monitor_options *options, struct error *err);
+/* The same, as a monitor of its own: it is one of the character devices until it ends. */
+int monitor_serve(struct monitor *monitor, int in, int out, const struct monitor_options *options,
+		  struct error *err);
 
 /*
  * Sends an event to every client that has negotiated.  `data` is a complete JSON object, or NULL
@@ -133,10 +139,12 @@ void monitor_vm_event(struct monitor *monitor, const struct vm_event *event);
 int monitor_migrate_incoming(struct monitor *monitor, const char *uri, struct error *err);
 
 /*
- * Character device number n: the sockets that monitors listen on, "compat_monitor0" and so on, then
- * config.chardevs.  False when there are no more.
+ * Character device number n: monitors in the order of their making, "compat_monitor0" and so on,
+ * then config.chardevs.  False when there are no more.
  */
 bool monitor_chardev(struct monitor *monitor, unsigned int n, struct chardev_info *info);
+/* The one at the serial port.  False in a process that has none. */
+bool monitor_serial_chardev(const struct monitor *monitor, struct chardev_info *info);
 /* The one of that label. */
 bool monitor_find_chardev(struct monitor *monitor, const char *label, struct chardev_info *info);
 

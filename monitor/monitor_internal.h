@@ -97,6 +97,7 @@ struct monitor_client {
 	int fd;                                 /* -1 once closed */
 	int out_fd;                             /* the same, for sockets */
 	bool is_socket, is_pollable;            /* of `fd` */
+	int number;                             /* a monitor of its own: as listener.number; else -1 */
 	struct monitor_options options;
 	struct terminal *terminal;              /* of a text monitor; else NULL */
 	bool negotiated;                        /* qmp_capabilities has succeeded */
@@ -136,6 +137,7 @@ struct monitor_client {
 struct listener {
 	TAILQ_ENTRY(listener) link;
 	struct monitor *monitor;
+	int number;                             /* of the monitors that were asked for, from 0 on */
 	char name[UNIX_SOCKET_PATH_SIZE + 8];   /* for log lines */
 	struct unix_socket socket;              /* without a path, but for unix: */
 	bool is_unix;                           /* peers have credentials */
@@ -159,6 +161,7 @@ struct event_limit {
 
 struct monitor {
 	struct monitor_config config;           /* name and uuid are copies */
+	int next_number;                        /* in both lists they only grow */
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(client_list, monitor_client) clients;
 	struct client_list ready;               /* have requests that may be carried out, in turn */

@@ -164,6 +164,11 @@ int qmp_query_migrate(struct qmp_call *call)
 	}
 	if (info->status == MIGRATION_FAILED && info->error)
 		json_write_string(w, "error-desc", info->error);
+	if (info->blocked) {
+		json_write_array(w, "blocked-reasons");
+		json_write_string(w, NULL, info->blocked);
+		json_write_array_end(w);
+	}
 	if (report.listener)
 		write_listener(w, report.listener);
 	json_write_object_end(w);

@@ -157,7 +157,7 @@ static int get_serial_chardev(const struct qom_question *q, struct error *err)
 	struct chardev_info info;
 
 	(void)err;
-	json_write_string(q->w, q->name, monitor_find_chardev(q->monitor, "serial0", &info) ?
+	json_write_string(q->w, q->name, monitor_serial_chardev(q->monitor, &info) ?
 			  info.label : "");
 	return 0;
 }
@@ -295,10 +295,16 @@ static int get_socket(const struct qom_question *q, struct error *err)
 	if (*info.path) {
 		json_write_string(q->w, "path", info.path);
 		json_write_string(q->w, "type", "unix");
-	} else {
+	} else if (*info.host) {
 		json_write_string(q->w, "port", info.port);
 		json_write_string(q->w, "host", info.host);
 		json_write_string(q->w, "type", "inet");
+	} else {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", info.fd);
+		json_write_string(q->w, "str", number);
+		json_write_string(q->w, "type", "fd");
 	}
 	json_write_object_end(q->w);
 	return 0;

@@ -87,6 +87,8 @@ static void enter_status(struct vm *vm, enum migration_status status)
 	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_MIGRATION, .migration = status });
 }
 
+static const char dump_blocks[] = "Live migration disabled: dump-guest-memory in progress";
+
 int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *err)
 {
 	struct migration *m = vm->migration;
@@ -98,8 +100,7 @@ int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *er
 	if (kind == MIGRATION_IN && vm->state != RUN_STATE_INMIGRATE)
 		return error_set(err, EPERM, "'-incoming' was not specified on the command line");
 	if (vm_dump_active(vm))
-		return error_set(err, EBUSY,
-				 "Live migration disabled: dump-guest-memory in progress");
+		return error_set(err, EBUSY, "%s", dump_blocks);
 	if (kind == MIGRATION_OUT && vm->state == RUN_STATE_POSTMIGRATE)
 		return error_set(err, EPERM,
 				 "Can't migrate the vm that was paused due to previous migration");
@@ -445,7 +446,10 @@ void vm_migration_info(const struct vm *vm, struct migration_info *info)
 	const struct migration *m = vm->migration;
 	int64_t end, moving;
 
-	*info = (struct migration_info) { .status = MIGRATION_NONE };
+	*info = (struct migration_info) {
+		.status = MIGRATION_NONE,
+		.blocked = vm_dump_active(vm) ? dump_blocks : NULL,
+	};
 	if (!m)
 		return;
 	end = m->ended ? m->ended : now();

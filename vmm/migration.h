@@ -58,6 +58,7 @@ struct migration_info {
 	uint64_t total_ms, setup_ms, downtime_ms;
 	double mbps;                                    /* megabits a second, on average */
 	const char *error;                              /* NULL unless failed; valid until the next */
+	const char *blocked;                            /* why none may begin now; NULL if one may */
 };
 
 /*

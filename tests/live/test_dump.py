@@ -254,12 +254,19 @@ class Running(DumpTest):
             q.send({"exec-oob": "query-dump", "id": "urgent"})
             reply = q.reply()
             self.assertEqual((reply["id"], reply["return"]["status"]), ("urgent", "active"))
+            reason = "Live migration disabled: dump-guest-memory in progress"
+            self.assertEqual(m.qmp.command("query-migrate"), {"blocked-reasons": [reason]})
+            self.assertEqual(m.qmp.hmp("info migrate"),
+                             f"Outgoing migration blocked:\n  {reason}\n")
+            with self.assertRaisesRegex(vmond.QmpError, reason):
+                m.qmp.command("migrate", uri="exec:cat >/dev/null")
             os.close(reader)
             reply = q.reply()
             self.assertEqual(reply["id"], "dump")
             self.assertRegex(reply["error"]["desc"], "^dump: failed to .*: Broken pipe$")
             self.assertEqual(q.command("query-dump")["status"], "failed")
             self.assertEqual(q.status(), "running")
+            self.assertEqual(q.command("query-migrate"), {})
 
     def test_to_a_descriptor(self):
         with vmond.Machine("real-counter.bin") as m, open(m.path("core"), "wb") as f:

@@ -205,8 +205,17 @@ class Monitors(vmond.LiveTest):
         self.addCleanup(here.close)
         fds = (sock.fileno(), there.fileno())
         with vmond.Machine("long.elf", "--monitor", f"fd:{fds[0]},mode=observe",
-                           "--monitor", f"fd:{fds[1]}", pass_fds=fds) as m:
+                           "--monitor", f"fd:{fds[1]}", "--serial-id", "charserial0",
+                           pass_fds=fds) as m:
             there.close()
+            label = {i["filename"]: i["label"] for i in m.qmp.command("query-chardev")}
+            self.assertEqual((label["unix:"], label[f"disconnected:unix:{path},server=on"]),
+                             ("compat_monitor2", "compat_monitor1"))
+            self.assertEqual(label["file"], "charserial0")
+            devices = m.qmp.command("qom-list", path="/machine/unattached")
+            serial = next(d["name"] for d in devices if d["type"] == "child<isa-serial>")
+            self.assertEqual(m.qmp.command("qom-get", path=f"/machine/unattached/{serial}",
+                                           property="chardev"), "charserial0")
             for _ in range(2):
                 q = vmond.Qmp(path)
                 m.clients.append(q)
@@ -263,10 +272,16 @@ class Monitors(vmond.LiveTest):
             p.stdin.flush()
             lines = [json.loads(p.stdout.readline()) for _ in range(3)]
             self.assertEqual([list(line) for line in lines], [["QMP"], ["return"], ["return"]])
+            p.stdin.write(b'{"execute": "query-chardev"}')
+            p.stdin.flush()
+            self.assertIn({"label": "compat_monitor0", "filename": "stdio", "frontend-open": True},
+                          json.loads(p.stdout.readline())["return"])
             # The end of the input is the end of this client, and of nothing else.
             p.stdin.close()
             q = vmond.Qmp(path)
             self.assertEqual(q.status(), "running")
+            vmond.wait_until(lambda: [i["label"] for i in q.command("query-chardev")] ==
+                             ["compat_monitor1", "serial0"], "the end of the first monitor")
             q.command("quit")
             q.close()
             self.assertEqual(p.wait(vmond.TIMEOUT), 0)

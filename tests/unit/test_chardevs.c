@@ -55,7 +55,7 @@ static void setup(void)
 	config.base = wire.base;
 	serial = chardev_new(&config, &err);
 	ck_assert_ptr_nonnull(serial);
-	chardevs_init(&chardevs, wire.base, serial);
+	chardevs_init(&chardevs, wire.base, serial, "serial0");
 	wire.monitor->config.chardevs = &chardevs.calls;
 	peer = wire_connect_ready(&wire);
 }
@@ -135,7 +135,8 @@ static const struct {
 	{ ADD("c", "file", "'out': ''"),
 	  "Failed to add chardev 'c': needs a path after 'file:'" },
 	{ ADD("c", "socket", "'addr': {'type': 'unix', 'data': {'path': '/nonexistent/x'}}"),
-	  "Failed to add chardev 'c': can not be created: No such file or directory" },
+	  "Failed to add chardev 'c': Failed to bind socket to /nonexistent/x: No such file or "
+	  "directory" },
 };
 
 START_TEST(test_refused)
@@ -236,8 +237,8 @@ START_TEST(test_socket)
 	ck_assert_int_eq(write(client, "hello", 5), 5);
 	wire_settle(&wire, &peer);
 	/* In use. */
-	expect("chardev-add", ADD("t", "socket", SOCKET), ERROR("Failed to add chardev 't': in use "
-		"by another process; stop that or choose another path"));
+	expect("chardev-add", ADD("t", "socket", SOCKET), ERROR("Failed to add chardev 't': Failed "
+		"to bind socket to %s: in use by another process; stop that or choose another path"));
 	expect("chardev-remove", "'id': 's'", OK);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(recv(client, text, sizeof(text), 0) > 0, 0);
@@ -323,6 +324,61 @@ START_TEST(test_tcp_monitor)
 	expect("qom-get", "'path': '/chardevs/compat_monitor0', 'property': 'addr'", text);
 	listener->socket.fd = local;
 	close(tcp);
+}
+END_TEST
+
+/* Monitors that have one client, and no other: numbered with the rest, until they end. */
+START_TEST(test_monitors_of_one_client)
+{
+	static const struct monitor_options options = { .mode = MONITOR_CONTROL };
+	char address[80];
+	struct error err;
+	int pair[2], in[2], out[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(pipe(in), 0);
+	ck_assert_int_eq(pipe(out), 0);
+	ck_assert_int_eq(monitor_serve(wire.monitor, in[0], out[1], &options, &err), 0);
+	snprintf(address, sizeof(address), "unix:%s", path);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	snprintf(address, sizeof(address), "fd:%d", pair[1]);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	expect("query-chardev", "", RETURN("["
+		"{\"frontend-open\": true, \"filename\": \"stdio\", \"label\": \"compat_monitor0\"}, "
+		"{\"frontend-open\": true, \"filename\": \"disconnected:unix:%s,server=on\", "
+		"\"label\": \"compat_monitor1\"}, "
+		"{\"frontend-open\": true, \"filename\": \"unix:\", \"label\": \"compat_monitor2\"}, "
+		SERIAL "]"));
+	snprintf(text, sizeof(text), RETURN("{\"str\": \"%d\", \"type\": \"fd\"}"), pair[1]);
+	expect("qom-get", "'path': '/chardevs/compat_monitor2', 'property': 'addr'", text);
+	expect("qom-get", "'path': '/chardevs/compat_monitor2', 'property': 'connected'",
+	       RETURN("true"));
+	expect("qom-get", "'path': '/chardevs/compat_monitor0', 'property': 'type'",
+	       RETURN("\"chardev-stdio\""));
+	expect("chardev-remove", "'id': 'compat_monitor2'",
+	       ERROR("Chardev 'compat_monitor2' is busy"));
+	close(pair[0]);
+	close(in[1]);
+	while (wire_clients(&wire) > 1)
+		wire_turn(&wire);
+	/* The number of the other one is its own. */
+	expect("query-chardev", "", RETURN("[{\"frontend-open\": true, \"filename\": "
+		"\"disconnected:unix:%s,server=on\", \"label\": \"compat_monitor1\"}, "
+		SERIAL "]"));
+	close(out[0]);
+}
+END_TEST
+
+/* The serial port's has the name that it was given, and no other can have that. */
+START_TEST(test_serial_id)
+{
+	chardevs.serial_label = "charserial0";
+	expect("query-chardev", "", RETURN("[{\"frontend-open\": true, \"filename\": \"null\", "
+					   "\"label\": \"charserial0\"}]"));
+	expect("chardev-remove", "'id': 'charserial0'", ERROR("Chardev 'charserial0' is busy"));
+	expect("chardev-add", ADD("charserial0", "null", ""),
+	       ERROR("Chardev with id 'charserial0' already exists"));
+	expect("chardev-add", ADD("serial0", "null", ""), OK);
 }
 END_TEST
 
@@ -450,6 +506,8 @@ Suite *chardevs_suite(void)
 	tcase_add_test(tc, test_pty);
 	tcase_add_test(tc, test_monitors);
 	tcase_add_test(tc, test_tcp_monitor);
+	tcase_add_test(tc, test_monitors_of_one_client);
+	tcase_add_test(tc, test_serial_id);
 	tcase_add_test(tc, test_nobody_has_any);
 	tcase_add_loop_test(tc, test_lines, 0, COUNT(lines));
 	tcase_add_test(tc, test_line_for_a_pty);

@@ -57,7 +57,7 @@ static const struct {
 	const char *text, *error;       /* NULL: it is right */
 } addresses[] = {
 	{ "unix:/x", NULL },
-	{ "unix:/x,mode=control,mode=observe,pretty=on", NULL },
+	{ "unix:/x,mode=observe,pretty=on", NULL },
 	{ "unix:x,allow=uid:0,allow=gid:4294967294,allow=user:root,allow=group:root", NULL },
 	{ "tcp:127.0.0.1:0", NULL },
 	{ "tcp:127.255.3.4:65535,mode=readline", NULL },
@@ -84,6 +84,7 @@ static const struct {
 	{ "fd:1000", "not open" },
 	{ "unix:/x,", "unknown option ''" },
 	{ "unix:/x,mode=ctl", "unknown option 'mode=ctl'" },
+	{ "unix:/x,mode=observe,mode=control", "mode= is given twice" },
 	{ "unix:/x,pretty=yes", "unknown option" },
 	{ "unix:/x,allow=0", "allow=0: must have the form" },
 	{ "unix:/x,allow=uid:-1", "is no number" },
@@ -447,6 +448,7 @@ START_TEST(test_observe_hmp)
 		{ "stop", false }, { "s", false }, { "cont", false }, { "c", false }, { "q", false },
 		{ "memsave 0 1 x", false }, { "migrate -d exec:x", false }, { "nmi", false },
 		{ "getfd x", false }, { "snapshot_save x", false }, { "  quit", false },
+		{ "gpa2hva 0", false }, { "gva2hva 0", false }, { "i /b 0x3f8", false },
 	};
 	const struct monitor_options options = { .mode = MONITOR_OBSERVE };
 	struct peer peer = wire_connect_with(&wire, &options);

@@ -99,6 +99,7 @@ static void check_all(const struct options *o)
 	ck_assert_str_eq(o->monitor.item[0], "unix:m");
 	ck_assert_str_eq(o->monitor.item[1], "unix:n,pretty=on");
 	ck_assert_str_eq(o->serial, "file:s");
+	ck_assert_str_eq(o->serial_id, "c");
 	ck_assert_str_eq(o->pidfile, "p");
 	ck_assert_int_eq(o->log_level, LOG_LEVEL_DEBUG);
 	ck_assert(o->paused && o->no_shutdown && o->no_reboot && o->daemonize);
@@ -110,7 +111,8 @@ START_TEST(test_every_option)
 		"--name", "web 1", "--uuid=01234567-89AB-CDEF-0123-456789abcdef", "--cpus=1024",
 		"--memory", "3t", "--kernel=k=1", "--append=", "--initrd", "a", "--initrd=b",
 		"--monitor", "unix:m", "--monitor", "unix:n,pretty=on", "--serial", "file:s",
-		"--paused", "--no-shutdown", "--no-reboot=on", "--pidfile", "p", "--daemonize",
+		"--serial-id", "c", "--paused", "--no-shutdown", "--no-reboot=on",
+		"--pidfile", "p", "--daemonize",
 		"--log-level", "debug", NULL
 	};
 	static const char config[] =
@@ -118,7 +120,8 @@ START_TEST(test_every_option)
 		"  \"cpus\": 1024, \"memory\": 3298534883328, \"kernel\": \"k=1\",\n"
 		"  \"append\": \"\",\n"
 		"  \"initrd\": [\"a\", \"b\"], \"monitor\": [\"unix:m\", \"unix:n,pretty=on\"],\n"
-		"  \"serial\": \"file:s\", \"paused\": true, \"no-shutdown\": true,\n"
+		"  \"serial\": \"file:s\", \"serial-id\": \"c\", \"paused\": true,\n"
+		"  \"no-shutdown\": true,\n"
 		"  \"no-reboot\": true, \"pidfile\": \"p\", \"daemonize\": true,\n"
 		"  \"log-level\": \"debug\" }\n";
 	struct options o;
@@ -184,7 +187,7 @@ START_TEST(test_help_text)
 		ck_assert_uint_le(strlen(line), 79);
 		options += strncmp(line, "  --", 4) == 0;
 	}
-	ck_assert_uint_eq(options, 24);
+	ck_assert_uint_eq(options, 25);
 	free(text);
 }
 END_TEST
@@ -274,6 +277,12 @@ static const struct {
 	  "--monitor stdio: not possible with --serial stdio" },
 	{ { "--monitor", "stdio", "--monitor", "stdio,pretty=on" },
 	  "--monitor stdio: given twice" },
+	{ { "--serial-id", "" },
+	  "--serial-id : must have 1 to 127 bytes, and no control characters or slashes" },
+	{ { "--serial-id", "a/b" },
+	  "--serial-id a/b: must have 1 to 127 bytes, and no control characters or slashes" },
+	{ { "--serial-id", "compat_monitor0" }, "--serial-id compat_monitor0: names that begin "
+	  "with compat_monitor are those of monitors" },
 	{ { "--serial", "tty" }, "--serial tty: must be stdio, file:PATH, unix:PATH, pty or null" },
 	{ { "--serial", "stdio:" },
 	  "--serial stdio:: must be stdio, file:PATH, unix:PATH, pty or null" },
