@@ -385,10 +385,18 @@ END_TEST
 /* In the address space that the vCPU was in, and not a vCPU that there is not. */
 START_TEST(virtual_command)
 {
+	struct page_space later;
+
 	machine_long_mode(0);
 	say(&peer, MEMSAVE(""), path);
 	machine_run_all();
 	machine_model(0)->sregs.cr3 = 0;
+	/* And somebody has seen that. */
+	ck_assert_int_eq(vm_inspect_begin(machine.vm, 0, &err), 0);
+	ck_assert_int_eq(vcpu_page_space(&machine.vm->vcpu[0].state, &machine.vm->memory, &later,
+					 &err), 0);
+	ck_assert_uint_eq(later.sregs->cr3, 0);
+	vm_inspect_end(machine.vm);
 	sem_post(&disk);
 	await(&peer, OK);
 	check_file(0, ram, 4096);
