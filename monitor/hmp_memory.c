@@ -160,19 +160,24 @@ void hmp_xp(struct hmp *hmp, const struct hmp_args *args)
 	dump(hmp, args, true);
 }
 
-void hmp_memsave(struct hmp *hmp, const struct hmp_args *args)
+static void save(struct hmp *hmp, const struct hmp_args *args, int cpu)
 {
 	struct error err;
+	struct memsave *save = memsave_start(hmp->monitor, cpu, args->number[0], args->number[1],
+					     args->string, &err);
 
-	if (memsave_virtual(hmp->vm, hmp->cpu, args->number[0], args->number[1], args->string,
-			    &err) == -1)
+	if (save)
+		memsave_await(save, hmp_defer(hmp, memsave_forget, save));
+	else
 		hmp_print_error(hmp, &err);
+}
+
+void hmp_memsave(struct hmp *hmp, const struct hmp_args *args)
+{
+	save(hmp, args, hmp->cpu);
 }
 
 void hmp_pmemsave(struct hmp *hmp, const struct hmp_args *args)
 {
-	struct error err;
-
-	if (memsave_physical(hmp->vm, args->number[0], args->number[1], args->string, &err) == -1)
-		hmp_print_error(hmp, &err);
+	save(hmp, args, MEMSAVE_PHYSICAL);
 }

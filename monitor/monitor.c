@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "monitor/memsave.h"
 #include "monitor/monitor_internal.h"
 #include "vmm/clock.h"
 
@@ -85,6 +86,7 @@ struct monitor *monitor_new(const struct monitor_config *config, struct error *e
 	TAILQ_INIT(&monitor->ready);
 	TAILQ_INIT(&monitor->flush);
 	TAILQ_INIT(&monitor->orphans);
+	TAILQ_INIT(&monitor->memsaves);
 	fdsets_init(&monitor->fdsets);
 	migrate_init(&monitor->migrate, config->base, config->vm, &monitor->fdsets);
 	monitor->turn_ns = TURN_NS;
@@ -111,6 +113,7 @@ void monitor_free(struct monitor *monitor)
 	while ((client = TAILQ_FIRST(&monitor->clients)))
 		client_finish(client);
 	monitor_drop_orphans(monitor);
+	memsave_end(monitor);
 	migrate_free(&monitor->migrate);
 	monitor_free_events(monitor);
 	if (monitor->turn)

@@ -175,6 +175,7 @@ struct monitor {
 	struct event_limit limit[QMP_EVENT_COUNT];
 	struct fdsets fdsets;                   /* closed when the last client goes */
 	struct migrate migrate;
+	TAILQ_HEAD(, memsave) memsaves;         /* files that are being written */
 	struct qmp_pending *dump_pending;       /* who waits for the end of a dump; else NULL */
 	struct json_writer writer;              /* for the message at hand; kept for its buffer */
 	char input[INPUT_SIZE];

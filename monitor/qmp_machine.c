@@ -166,6 +166,26 @@ int qmp_inject_nmi(struct qmp_call *call)
 	return vm_inject_nmi(monitor_vm(call->monitor), &call->error);
 }
 
+static int save_memory(struct qmp_call *call, int cpu)
+{
+	struct memsave *save =
+		memsave_start(call->monitor, cpu,
+			      (uint64_t)json_get(call->arguments, "val")->integer,
+			      (uint64_t)json_get(call->arguments, "size")->integer,
+			      json_get(call->arguments, "filename")->string.bytes, &call->error);
+	struct qmp_pending *pending;
+
+	if (!save)
+		return -1;
+	pending = qmp_defer(call, memsave_forget, save);
+	if (!pending) {
+		memsave_cancel(save);
+		return -1;
+	}
+	memsave_await(save, pending);
+	return QMP_LATER;
+}
+
 int qmp_memsave(struct qmp_call *call)
 {
 	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
@@ -173,18 +193,12 @@ int qmp_memsave(struct qmp_call *call)
 	if (cpu && (cpu->integer < 0 || cpu->integer > INT32_MAX))
 		return error_set(&call->error, EINVAL,
 				 "Parameter 'cpu-index' expects a CPU number");
-	return memsave_virtual(monitor_vm(call->monitor), cpu ? (int)cpu->integer : 0,
-			       (uint64_t)json_get(call->arguments, "val")->integer,
-			       (uint64_t)json_get(call->arguments, "size")->integer,
-			       json_get(call->arguments, "filename")->string.bytes, &call->error);
+	return save_memory(call, cpu ? (int)cpu->integer : 0);
 }
 
 int qmp_pmemsave(struct qmp_call *call)
 {
-	return memsave_physical(monitor_vm(call->monitor),
-				(uint64_t)json_get(call->arguments, "val")->integer,
-				(uint64_t)json_get(call->arguments, "size")->integer,
-				json_get(call->arguments, "filename")->string.bytes, &call->error);
+	return save_memory(call, MEMSAVE_PHYSICAL);
 }
 
 /*

@@ -104,19 +104,32 @@ static unsigned int level_entries(const struct paging *p, unsigned int level)
 	return p->mode == PAGING_PAE && level == 2 ? 4 : 1u << p->bits;
 }
 
-/* Through the nested tables, which are a space of their own with nothing behind it. */
+static uint64_t sign_extend(const struct paging *p, uint64_t va)
+{
+	if (!p->sign_extended)
+		return va;
+	return (uint64_t)((int64_t)(va << (64 - p->va_bits)) >> (64 - p->va_bits));
+}
+
+/*
+ * Through the nested tables, which are a space of their own with nothing behind it.  Its addresses
+ * have no sign, and none above those that the tables have room for leads anywhere (Intel SDM vol. 3C,
+ * 29.3.2; AMD APM vol. 2, 15.25.6).
+ */
 bool page_space_place(const struct page_space *space, uint64_t pa, uint64_t *gpa, uint64_t *size)
 {
 	const struct page_space tables = {
 		.memory = space->memory, .sregs = &space->outer, .ept = space->ept,
 	};
 	struct page_mapping mapping;
+	struct paging p;
 
 	*gpa = pa;
 	*size = UINT64_MAX - pa;
 	if (!space->nested)
 		return true;
-	if (!page_space_translate(&tables, pa, &mapping))
+	p = paging_of(&tables);
+	if (pa >> p.va_bits || !page_space_translate(&tables, sign_extend(&p, pa), &mapping))
 		return false;
 	*gpa = mapping.pa | (pa & (mapping.size - 1));
 	*size = mapping.size - (pa & (mapping.size - 1));
@@ -178,13 +191,6 @@ static void restrict_rights(const struct paging *p, unsigned int level, uint64_t
 	rights->user = rights->user && (entry & ENTRY_USER);
 	rights->writable = rights->writable && (entry & ENTRY_WRITABLE);
 	rights->executable = rights->executable && !(p->nx && (entry & ENTRY_NX));
-}
-
-static uint64_t sign_extend(const struct paging *p, uint64_t va)
-{
-	if (!p->sign_extended)
-		return va;
-	return (uint64_t)((int64_t)(va << (64 - p->va_bits)) >> (64 - p->va_bits));
 }
 
 static void fill_mapping(const struct paging *p, unsigned int level, uint64_t entry, uint64_t va,

@@ -89,6 +89,8 @@ void core_file_open(struct core_file *core, int fd)
 		const Elf64_Phdr *p = &core->phdr[i];
 
 		read_program_header(core, i);
+		/* What makes it a file of the kind that crash(8) reads. */
+		ck_assert(p->p_type != PT_LOAD || p->p_align == 0);
 		ck_assert_int_eq(p->p_type, i ? PT_LOAD : PT_NOTE);
 		ck_assert_uint_eq(p->p_filesz, p->p_memsz);
 		ck_assert_uint_le(p->p_offset + p->p_filesz, (uint64_t)st.st_size);

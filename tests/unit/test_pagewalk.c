@@ -431,6 +431,7 @@ START_TEST(an_inner_guest)
 {
 	struct page_space space = nested_space(&long_mode, _i);
 	struct page_mapping m;
+	uint64_t gpa, size;
 	uint8_t buf[8];
 
 	/* Its tables, at its pages 1 to 4: its page 5 at 0, a hole, and a large page. */
@@ -463,6 +464,13 @@ START_TEST(an_inner_guest)
 	ck_assert(page_space_read_physical(&space, 0x5ffc, buf, 4));
 	ck_assert_mem_eq(buf, "inne", 4);
 	ck_assert(!page_space_read_physical(&space, 0x6000, buf, 4));
+	/* Its physical addresses have no sign, and end somewhere. */
+	put64(0x40000, 256, 0x41000 | (_i ? 4 : P | W | U));
+	ck_assert(page_space_place(&space, 1ULL << 47 | 0x5ffc, &gpa, &size));
+	ck_assert_uint_eq(gpa, 0x15ffc);
+	ck_assert_uint_eq(size, 4);
+	ck_assert(!page_space_place(&space, 1ULL << 48 | 0x5000, &gpa, &size));
+	ck_assert(!page_space_place(&space, 0xffff800000005000, &gpa, &size));
 	/* Without EPT's meaning of its bits there is nothing. */
 	space.ept = false;
 	ck_assert_int_eq(page_space_translate(&space, 0xffc, &m), !_i);
@@ -475,6 +483,7 @@ START_TEST(an_inner_guest_of_another_mode)
 	struct kvm_sregs2 s = { .cr0 = 0x11 };
 	struct page_space space = nested_space(&s, _i);
 	struct page_mapping m;
+	uint64_t gpa, size;
 	uint8_t buf[5];
 
 	memcpy(ram + 0x15123, "inner", 5);
@@ -492,6 +501,16 @@ START_TEST(an_inner_guest_of_another_mode)
 	ck_assert(!page_space_translate(&space, 0x7123, &m));
 	s.pdptrs[1] = 0x2000 | P;
 	ck_assert(page_space_translate(&space, 0x40007123, &m));
+
+	/* Nested tables of 32 bits map 4 GiB, once. */
+	space.ept = false;
+	space.outer.efer = 0;
+	space.outer.cr4 = 0;
+	put64(0x40000, 0, 0x41000 | P);
+	put64(0x41000, 2, 0x6000 | P);          /* its entry of 32 bits for page 4 */
+	ck_assert(page_space_place(&space, 0x4abc, &gpa, &size));
+	ck_assert_uint_eq(gpa, 0x6abc);
+	ck_assert(!page_space_place(&space, 1ULL << 32 | 0x4abc, &gpa, &size));
 }
 END_TEST
 

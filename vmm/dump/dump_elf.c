@@ -233,11 +233,15 @@ static void put_program_headers(struct bytes_out *out, const struct layout *l,
 		const struct dump_load *load = &job->map.load[i];
 		const struct dump_block *block = &job->map.block[load->block];
 
+		/*
+		 * No p_align, though offsets have one: by that crash(8) tells such a file from one
+		 * of another kind of dump, as which it can not read it.
+		 */
 		put_program_header(out, l, &(Elf64_Phdr) {
 			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X,
 			.p_offset = block->offset + (load->pa - block->pa),
 			.p_vaddr = load->va, .p_paddr = load->pa,
-			.p_filesz = load->size, .p_memsz = load->size, .p_align = PAGE,
+			.p_filesz = load->size, .p_memsz = load->size,
 		});
 	}
 }
