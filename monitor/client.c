@@ -183,29 +183,6 @@ static ssize_t receive(struct monitor_client *client)
 	return len;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *opaque)
-{
-	struct monitor_client *client = opaque;
-	struct monitor *monitor = client->monitor;
-	ssize_t len = receive(client);
-	bool nobody_waited;
-
-	(void)fd;
-	(void)what;
-	if (len < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			client_close(client, NULL);
-		return;
-	}
-	nobody_waited = monitor_begin(monitor);
-	if (len)
-		take_input(client, monitor->input, (size_t)len);
-	else
-		client->eof = true;
-	client_update(client);
-	monitor_end(monitor, nobody_waited);
-}
-
 static void set_reading(struct monitor_client *client, bool reading)
 {
 	/* What can not be waited for, such as a file, is read once a turn: 0 would be once only. */
@@ -218,6 +195,44 @@ static void set_reading(struct monitor_client *client, bool reading)
 		client->broken = true;
 	else
 		client->reading = reading;
+}
+
+static bool may_read(const struct monitor_client *client)
+{
+	return !client->eof && !is_full(client) && !client->blocked;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *opaque)
+{
+	struct monitor_client *client = opaque;
+	struct monitor *monitor = client->monitor;
+	bool nobody_waited;
+	ssize_t len;
+
+	(void)fd;
+	(void)what;
+	/*
+	 * Only now that there is something which may not be read yet: most clients wait for replies
+	 * before they send more, and not to read and to read again costs a call of the kernel each.
+	 */
+	if (!may_read(client)) {
+		set_reading(client, false);
+		client_update(client);
+		return;
+	}
+	len = receive(client);
+	if (len < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			client_close(client, NULL);
+		return;
+	}
+	nobody_waited = monitor_begin(monitor);
+	if (len)
+		take_input(client, monitor->input, (size_t)len);
+	else
+		client->eof = true;
+	client_update(client);
+	monitor_end(monitor, nobody_waited);
 }
 
 /*
@@ -250,7 +265,10 @@ void client_update(struct monitor_client *client)
 	if (!client->blocked && !is_full(client))
 		take_rest(client);
 	/* As long as there is a rest, one of the last two holds. */
-	set_reading(client, !client->eof && !is_full(client) && !client->blocked);
+	if (may_read(client))
+		set_reading(client, true);
+	else if (client->eof)
+		set_reading(client, false);
 	set_watching(client, client->pending && !client->reading && client->is_socket &&
 		     !client->half_closed);
 

@@ -22,16 +22,14 @@ void json_writer_free(struct json_writer *w)
 	json_writer_init(w, w->pretty);
 }
 
-/* Room for `more` bytes behind the text, or NULL; the caller moves w->len. */
-static char *reserve(struct json_writer *w, size_t more)
+/* Out of line: it is for the few pieces that need more than there is. */
+static __attribute__((noinline)) char *grow(struct json_writer *w, size_t more)
 {
 	size_t size = w->size ? w->size : 256;
 	char *text;
 
 	if (w->failed)
 		return NULL;
-	if (more <= w->size - w->len)
-		return w->text + w->len;
 	while (size - w->len < more) {
 		if (size > SIZE_MAX / 2)
 			goto fail;
@@ -50,6 +48,13 @@ fail:
 	w->len = w->size = 0;
 	w->failed = true;
 	return NULL;
+}
+
+/* Room for `more` bytes behind the text, or NULL; the caller moves w->len. */
+static inline char *reserve(struct json_writer *w, size_t more)
+{
+	/* One that has failed has neither text nor room. */
+	return more <= w->size - w->len ? w->text + w->len : grow(w, more);
 }
 
 static void put(struct json_writer *w, const char *bytes, size_t len)

@@ -274,10 +274,13 @@ START_TEST(test_full_queue)
 		wire_expect(&wire, &peer, QUERY, "");
 	wire_expect(&wire, &peer, URGENT, NOT_URGENT);
 	wire_expect(&wire, &peer, QUERY URGENT QUERY, "");
+	/* It is asked for no more once there is more that must not be read. */
+	ck_assert(TAILQ_FIRST(&wire.monitor->clients)->reading);
+	wire_expect(&wire, &peer, QUERY, "");
 	ck_assert(!TAILQ_FIRST(&wire.monitor->clients)->reading);
 	finish();
 	wire_settle(&wire, &peer);
-	ck_assert_uint_eq(peer_count(&peer, NAME), QUEUE_LENGTH + 1);
+	ck_assert_uint_eq(peer_count(&peer, NAME), QUEUE_LENGTH + 2);
 	ck_assert_uint_eq(peer_count(&peer, NOT_URGENT), 1);
 	ck_assert_int_eq(strncmp(peer.text, DONE, strlen(DONE)), 0);
 	peer_close(&peer);

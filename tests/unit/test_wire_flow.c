@@ -120,6 +120,7 @@ START_TEST(test_back_pressure)
 	const char *command = "{\"execute\":\"query-qmp-schema\"}";
 	size_t one = qmp_schema_json_len + strlen("{\"return\": }\r\n");
 	unsigned int sent = 0;
+	bool was_blocked = false;
 	struct wire wire;
 	struct peer peer, other;
 	ssize_t ret;
@@ -137,7 +138,10 @@ START_TEST(test_back_pressure)
 		wire_settle(&wire, NULL);
 		ck_assert_uint_lt(evbuffer_get_length(last_client(&wire)->output),
 				  OUTPUT_HIGH + one);
-		ck_assert(!last_client(&wire)->blocked || !last_client(&wire)->reading);
+		/* What came first behind what must not be answered yet has ended the reading. */
+		ck_assert(!was_blocked || !last_client(&wire)->blocked ||
+			  !last_client(&wire)->reading);
+		was_blocked = last_client(&wire)->blocked;
 	}
 	ck_assert(last_client(&wire)->blocked);
 	wire_expect(&wire, &other, QUERY, NAME);
