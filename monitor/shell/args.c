@@ -285,6 +285,9 @@ static int insert_unnamed(struct build *b, struct node *root, const struct json_
 	const char *name = value_string(member, "name");
 	struct word whole = *word;
 
+	if (!name && word->text[0] == '-')
+		return error_set(b->err, EINVAL, "%s: '%.100s' is not NAME=VALUE (an option of "
+				 "vmonsh stands in front of the command)", b->command, word->text);
 	if (!name)
 		return error_set(b->err, EINVAL, "%s: '%.100s' is not NAME=VALUE (hmp %s ... is "
 				 "the human monitor's command)", b->command, word->text, b->command);

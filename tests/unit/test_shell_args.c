@@ -171,7 +171,8 @@ START_TEST(test_unnamed)
 	ck_assert_str_eq(build(ours, "memsave 1 filename=f 2"),
 			 ARGUMENTS("\"filename\": \"f\", \"val\": 1, \"size\": 2"));
 	ck_assert_ptr_nonnull(strstr(build(ours, "migrate a b"), "'b' is not NAME=VALUE"));
-	ck_assert_ptr_nonnull(strstr(build(ours, "stop now"), "'now' is not NAME=VALUE"));
+	ck_assert_ptr_nonnull(strstr(build(ours, "stop now"), "'now' is not NAME=VALUE (hmp"));
+	ck_assert_ptr_nonnull(strstr(build(ours, "stop --wait"), "'--wait' is not NAME=VALUE (an option"));
 }
 END_TEST
 
