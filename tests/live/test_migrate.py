@@ -360,5 +360,5 @@ class Failures(MigrateTest):
                 self.assertIn("ends too early", d.qmp.command("query-migrate")["error-desc"])
             d.qmp.command("migrate-incoming", uri="file:" + self.path("stream"))
             self.assertEqual(wait_moved(d.qmp), "completed")
-            d.serial.wait("^step ")
+            d.serial.wait("^step .*\n")
             self.assertGreater(chain.long(text + d.serial.text(), 1), 2)
