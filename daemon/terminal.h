@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /*
- * The terminal that vmond was started from, in raw mode while a guest or the text monitor has it.  Its former modes
- * come back at terminal_release(), at exit(3), and when the process dies of a signal that it can
- * catch.
+ * The terminal that vmond was started from, in raw mode while a guest or the text monitor has it.
+ * Its former modes come back at terminal_release(), at exit(3), and when the process dies of a
+ * signal that it can catch.
  *
  * There is one such terminal per process.  Main thread only.
  */
