@@ -123,8 +123,9 @@ class Cpu:
     def look(self, m):
         """/proc/cpuinfo and the files about the topology; the guest is asked once only, it is slow."""
         if not hasattr(m, "cpu_files"):
-            text = m.run("cat /proc/cpuinfo; cd /sys/devices/system/cpu; "
-                         "grep . possible present online cpu[0-9]*/topology/*")
+            # A warning of the kernel's, such as of a slow timer, would come into the middle of it.
+            text = m.run("dmesg -n 1; cat /proc/cpuinfo; cd /sys/devices/system/cpu; "
+                         "grep . possible present online cpu[0-9]*/topology/*; dmesg -n 5")
             start = text.index("possible:")
             m.cpu_files = text[:start], dict(re.findall(r"^(\S+?):(.*)$", text[start:], re.M))
         return m.cpu_files
