@@ -197,9 +197,10 @@ static void set_reading(struct monitor_client *client, bool reading)
 		client->reading = reading;
 }
 
+/* What was read before comes first: there may be room again, and nobody has looked yet. */
 static bool may_read(const struct monitor_client *client)
 {
-	return !client->eof && !is_full(client) && !client->blocked;
+	return !client->eof && !is_full(client) && !client->blocked && !client->rest_len;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *opaque)

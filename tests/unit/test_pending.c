@@ -288,6 +288,36 @@ START_TEST(test_full_queue)
 }
 END_TEST
 
+/* What was typed ahead of the end of a command comes before what is typed after it. */
+START_TEST(test_typed_ahead)
+{
+	const struct monitor_options options = { .mode = MONITOR_READLINE };
+	const char *lines[] = { "'1'", "'2'", "'3'" }, *at;
+	struct wire wire;
+	struct peer peer;
+
+	wire_open(&wire);
+	peer = wire_connect_with(&wire, &options);
+	wire_send(&wire, &peer, "system_powerdown\n1\n2\n", 21);
+	wire_settle(&wire, &peer);
+	ck_assert_ptr_nonnull(work.pending);
+	ck_assert_ptr_null(strstr(peer.text, "unknown command"));
+	finish();
+	/* Before the loop has had a turn. */
+	ck_assert_int_eq(send(peer.fd, "3\n", 2, 0), 2);
+	wire_settle(&wire, &peer);
+	at = peer.text;
+	for (int i = 0; i < 3; i++) {
+		at = strstr(at, "unknown command: ");
+		ck_assert_ptr_nonnull(at);
+		at += strlen("unknown command: ");
+		ck_assert_int_eq(strncmp(at, lines[i], 3), 0);
+	}
+	peer_close(&peer);
+	wire_close(&wire);
+}
+END_TEST
+
 /* The work is told, once and from the loop, that nobody waits any more; by then it may emit. */
 START_TEST(test_gone)
 {
@@ -485,6 +515,7 @@ Suite *pending_suite(void)
 	tcase_add_test(tc, test_out_of_band);
 	tcase_add_test(tc, test_oob_table);
 	tcase_add_test(tc, test_full_queue);
+	tcase_add_test(tc, test_typed_ahead);
 	tcase_add_loop_test(tc, test_gone, 0, 2);
 	tcase_add_test(tc, test_gone_and_answered);
 	tcase_add_loop_test(tc, test_gone_unread, 0, 2);
