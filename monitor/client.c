@@ -197,10 +197,10 @@ static void set_reading(struct monitor_client *client, bool reading)
 		client->reading = reading;
 }
 
-/* What was read before comes first: there may be room again, and nobody has looked yet. */
+/* As long as there is a rest, one of the last two holds: see client_update(). */
 static bool may_read(const struct monitor_client *client)
 {
-	return !client->eof && !is_full(client) && !client->blocked && !client->rest_len;
+	return !client->eof && !is_full(client) && !client->blocked;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *opaque)
@@ -265,7 +265,6 @@ void client_update(struct monitor_client *client)
 	client->blocked = unread > (client->blocked ? OUTPUT_HIGH / 2 : OUTPUT_HIGH);
 	if (!client->blocked && !is_full(client))
 		take_rest(client);
-	/* As long as there is a rest, one of the last two holds. */
 	if (may_read(client))
 		set_reading(client, true);
 	else if (client->eof)

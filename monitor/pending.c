@@ -104,12 +104,14 @@ static void answer(struct qmp_pending *pending)
 static void answer_terminal(struct qmp_pending *pending)
 {
 	struct monitor_client *client = pending->client;
+	bool outer = client_begin(client);
 	struct text out = pending->text;
 
 	pending->text = (struct text){ 0 };
 	pending_free(pending);
 	terminal_answer(client, &out);
 	text_free(&out);
+	client_end(client, outer);
 }
 
 void qmp_pending_return(struct qmp_pending *pending)
