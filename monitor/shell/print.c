@@ -31,17 +31,6 @@ static void print_name(struct text *out, const struct style *style, const char *
 	text_printf(out, "%s", paint_end(style));
 }
 
-static unsigned int name_columns(const char *name)
-{
-	struct text escaped = { 0 };
-	unsigned int columns;
-
-	escape_line(&escaped, name, strlen(name));
-	columns = escape_columns(escaped.bytes ? escaped.bytes : "", escaped.len);
-	text_free(&escaped);
-	return columns;
-}
-
 /* A list that goes on one line behind its name. */
 static bool is_short(const char *name, const struct json_value *list)
 {
@@ -93,7 +82,7 @@ static void print_member(struct text *out, const struct style *style, unsigned i
 		text_printf(out, "\n");
 		print_text(out, &member->value);
 	} else if (is_inline(member)) {
-		pad(out, width - name_columns(member->name) + 1);
+		pad(out, width - escape_line_columns(member->name) + 1);
 		print_scalar(out, style, member->name, object, &member->value);
 		text_printf(out, "\n");
 	} else {
@@ -111,7 +100,7 @@ static void print_object(struct text *out, const struct style *style, unsigned i
 	for (i = 0; i < object->object.count; i++) {
 		if (!is_inline(&object->object.member[i]))
 			continue;
-		columns = name_columns(object->object.member[i].name);
+		columns = escape_line_columns(object->object.member[i].name);
 		if (columns > width)
 			width = columns;
 	}

@@ -73,11 +73,8 @@ static void cut(struct text *out, const char *line, size_t len, unsigned int wid
 		else
 			text_append(out, line + i, 1);
 	}
-	while (width && out->len && escape_columns(out->bytes, out->len) > width) {
-		do
-			out->len--;
-		while (out->len && ((unsigned char)out->bytes[out->len] & 0xc0) == 0x80);
-	}
+	if (width)
+		out->len = escape_fit(out->bytes, out->len, width);
 }
 
 void watch_mark(struct text *out, const struct style *style, const char *before, const char *now,
