@@ -76,7 +76,6 @@ static void print_note(struct shell *sh, const struct note *note)
 int shell_wait_event(struct shell *sh, const char *name)
 {
 	struct awaited awaited = { .sh = sh, .name = name };
-	uint64_t deadline = UINT64_MAX;
 	struct error err = { 0 };
 	int rc;
 
@@ -87,9 +86,7 @@ int shell_wait_event(struct shell *sh, const char *name)
 	}
 	if (!sh->server)
 		return SHELL_GONE;
-	if (sh->options->timeout_ms)
-		deadline = loop_now_ms() + sh->options->timeout_ms;
-	rc = server_wait(sh->server, has_come, &awaited, deadline, &err);
+	rc = server_wait(sh->server, has_come, &awaited, shell_deadline(sh), &err);
 	if (rc == 0)
 		print_note(sh, &awaited.note);
 	note_free(&awaited.note);

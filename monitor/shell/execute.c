@@ -16,15 +16,12 @@ static bool is_blank(const char *line)
 
 int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned)
 {
-	uint64_t deadline = UINT64_MAX;
 	struct json_value reply;
 	struct error err = { 0 };
 	int rc = SHELL_DONE;
 
-	if (sh->options->timeout_ms)
-		deadline = loop_now_ms() + sh->options->timeout_ms;
 	returned->type = JSON_NULL;
-	if (server_call(sh->server, w, deadline, &reply, &err) < 0) {
+	if (server_call(sh->server, w, shell_deadline(sh), &reply, &err) < 0) {
 		shell_after_interrupt(sh, &err);
 		if (err.code == ECANCELED)
 			return shell_complain(sh, "interrupted; the server may still carry it out, "

@@ -307,15 +307,13 @@ static void read_events(struct shell *sh, const struct work *work, const char *j
 
 static int follow(struct shell *sh, const struct work *work, const char *name, const char *job)
 {
-	uint64_t begin = loop_now_ms(), deadline = UINT64_MAX, now;
+	uint64_t begin = loop_now_ms(), deadline = shell_deadline(sh), now;
 	struct progress p = { 0 };
 	struct json_value returned;
 	struct error err = { 0 };
 	unsigned int pause = FIRST_LOOK_MS;
 	int rc;
 
-	if (sh->options->timeout_ms)
-		deadline = begin + sh->options->timeout_ms;
 	for (;;) {
 		rc = shell_call_simple(sh, queries[work->kind], NULL, NULL, true, &returned);
 		if (rc != SHELL_DONE)

@@ -106,9 +106,14 @@ static void ask_name(struct shell *sh)
 	json_clear(&returned);
 }
 
+uint64_t shell_deadline(const struct shell *sh)
+{
+	return sh->timeout_ms ? loop_now_ms() + sh->timeout_ms : UINT64_MAX;
+}
+
 int shell_connect(struct shell *sh, struct error *err)
 {
-	unsigned int timeout = sh->options->timeout_ms;
+	unsigned int timeout = sh->timeout_ms;
 
 	server_free(sh->server);
 	sh->server = NULL;
@@ -193,15 +198,13 @@ static void hook_complete(void *opaque, const char *line, size_t cursor,
 			  struct completion *completion)
 {
 	struct shell *sh = opaque;
-	const struct shell_options *before = sh->options;
-	struct shell_options options = *before;
+	unsigned int before = sh->timeout_ms;
 	struct complete_source source = {
 		.local = local_names(), .opaque = sh, .hmp = shell_hmp, .ask = source_ask,
 	};
 	struct text text = { 0 };
 
-	options.timeout_ms = COMPLETE_MS;
-	sh->options = &options;
+	sh->timeout_ms = COMPLETE_MS;
 	if (sh->line)
 		sh->capture = &text;
 	if (sh->server)
@@ -209,7 +212,7 @@ static void hook_complete(void *opaque, const char *line, size_t cursor,
 	source.schema = sh->schema;
 	complete_line(completion, &source, line, cursor);
 	sh->capture = NULL;
-	sh->options = before;
+	sh->timeout_ms = before;
 	if (text.len && sh->line)
 		line_show(sh->line, text.bytes, text.len);
 	text_free(&text);
@@ -376,7 +379,10 @@ static bool is_one_command(const struct shell_options *options)
 
 int shell_run(const struct shell_options *options)
 {
-	struct shell sh = { .options = options, .cpu = -1, .loop.signal_fd = -1 };
+	struct shell sh = {
+		.options = options, .timeout_ms = options->timeout_ms, .cpu = -1,
+		.loop.signal_fd = -1,
+	};
 	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
 	bool script = options->commands || options->words || options->file || options->json ||
 		      options->wait_event || options->complete;

@@ -19,6 +19,7 @@ enum { SHELL_DONE = 0, SHELL_FAILED = 1, SHELL_GONE = 2 };
 
 struct shell {
 	const struct shell_options *options;
+	unsigned int timeout_ms;        /* what is waited for a reply or an event; 0: for ever */
 	struct loop loop;
 	char *path, *name;              /* of the socket; of the VM, else the socket's file */
 	struct server *server;          /* NULL once the connection is gone */
@@ -51,6 +52,9 @@ const struct candidates *shell_hmp(void *shell, bool info);
 /* Asks for the run state; the prompt shows it when it comes. */
 void shell_ask_state(struct shell *sh);
 int shell_read_file(struct shell *sh, const char *path);
+
+/* Until when what begins now may take, by timeout_ms; see loop_left_ms(). */
+uint64_t shell_deadline(const struct shell *sh);
 
 /* execute.c: carries out a line; `words` NULL: it is split here. */
 int shell_execute(struct shell *sh, const char *line, struct words *words);
