@@ -174,7 +174,7 @@ static const char *job_of(const struct words *words)
 	size_t i;
 
 	for (i = 1; i < words->count; i++)
-		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "job-id", 6))
+		if (word_names(&words->word[i], "job-id"))
 			return word_value(&words->word[i]);
 	return NULL;
 }

@@ -215,7 +215,7 @@ bool progress_detaches(const struct shell *sh, const struct json_value *entry,
 	size_t i;
 
 	for (i = 1; i < words->count; i++)
-		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "detach", 6))
+		if (word_names(&words->word[i], "detach"))
 			return false;
 	return follows(sh) && work && work->kind == WORK_DUMP &&
 	       schema_kind(schema_reference(sh->schema, member, "type")) == SCHEMA_BOOL;
