@@ -179,10 +179,21 @@ static const char *job_of(const struct words *words)
 	return NULL;
 }
 
+/* Sends a request for QMP, and shows what is returned. */
+static int call_and_show(struct shell *sh, struct json_writer *w)
+{
+	struct json_value returned;
+	int rc = shell_call(sh, w, false, &returned);
+
+	if (rc == SHELL_DONE)
+		shell_output_return(sh, &returned);
+	json_clear(&returned);
+	return rc;
+}
+
 static int run_qmp(struct shell *sh, const struct json_value *entry, const struct words *words)
 {
 	const char *command = words->word[0].text;
-	struct json_value returned;
 	struct json_writer w;
 	struct error err;
 	bool quits = strcmp(command, "quit") == 0;
@@ -197,10 +208,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 		sh->quitting = false;
 		return shell_complain(sh, "%s", err.text);
 	}
-	rc = shell_call(sh, &w, false, &returned);
-	if (rc == SHELL_DONE)
-		shell_output_return(sh, &returned);
-	json_clear(&returned);
+	rc = call_and_show(sh, &w);
 	if (quits)
 		return after_quit(sh, rc);
 	return rc == SHELL_DONE ? progress_follow(sh, command, job_of(words)) : rc;
@@ -209,7 +217,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 /* The id is ours on the wire: replies are told apart by it. */
 static int run_raw(struct shell *sh, const char *line)
 {
-	struct json_value request, returned;
+	struct json_value request;
 	const struct json_value *oob;
 	struct json_writer w;
 	const char *command;
@@ -236,10 +244,7 @@ static int run_raw(struct shell *sh, const char *line)
 		    strcmp(member->name, oob ? "exec-oob" : "execute"))
 			json_write_value(&w, member->name, &member->value);
 	}
-	rc = shell_call(sh, &w, false, &returned);
-	if (rc == SHELL_DONE)
-		shell_output_return(sh, &returned);
-	json_clear(&returned);
+	rc = call_and_show(sh, &w);
 	if (quits)
 		rc = after_quit(sh, rc);
 	else if (rc == SHELL_DONE && command)
