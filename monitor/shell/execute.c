@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "monitor/shell/args.h"
-#include "monitor/shell/escape.h"
 #include "monitor/shell/shell_internal.h"
 #include "monitor/shell/values.h"
 
@@ -73,7 +72,7 @@ int shell_call_simple(struct shell *sh, const char *command, const char *name, c
 	return shell_call(sh, &w, quiet, returned);
 }
 
-/* What the human monitor prints stands as it is; lines that end in CR LF end in LF here. */
+/* What the human monitor prints is for people, also when `json on` shows returns as JSON. */
 static void output_hmp(struct shell *sh, const struct json_value *returned)
 {
 	struct text text = { 0 };
@@ -82,9 +81,7 @@ static void output_hmp(struct shell *sh, const struct json_value *returned)
 		shell_output_return(sh, returned);
 		return;
 	}
-	escape_block(&text, returned->string.bytes, returned->string.len);
-	if (text.len && text.bytes[text.len - 1] != '\n')
-		text_append(&text, "\n", 1);
+	print_value(&text, &sh->style, returned);
 	shell_output(sh, &text);
 }
 
@@ -254,37 +251,30 @@ static int run_raw(struct shell *sh, const char *line)
 	return rc;
 }
 
-/* The words of a command line as a line for the human monitor, from word `first` on. */
-static char *join(const struct words *words, size_t first)
+int shell_hmp_words(struct shell *sh, const struct words *words, size_t first)
 {
-	struct text text = { 0 };
+	struct text line = { 0 };
 	size_t i;
+	int rc;
 
 	for (i = first; i < words->count; i++)
-		text_printf(&text, "%s%s", i > first ? " " : "", words->word[i].text);
-	if (!text.failed)
-		return text.bytes ? text.bytes : strdup("");
-	text_free(&text);
-	return NULL;
+		text_printf(&line, "%s%s", i > first ? " " : "", words->word[i].text);
+	rc = line.failed ? shell_complain(sh, "out of memory for a line") :
+			   shell_hmp_line(sh, line.bytes);
+	text_free(&line);
+	return rc;
 }
 
 static int run_hmp(struct shell *sh, const char *line, const struct words *words, size_t first)
 {
 	const char *name = words->word[first].text;
 	bool quits = strcmp(name, "q") == 0 || strcmp(name, "quit") == 0;
-	char *joined = NULL;
 	int rc;
 
 	if (quits && confirm_quit(sh) != SHELL_DONE)
 		return SHELL_FAILED;
-	if (line)
-		line += words->word[first].start;
-	else
-		line = joined = join(words, first);
-	if (!line)
-		return shell_complain(sh, "out of memory for a line");
-	rc = shell_hmp_line(sh, line);
-	free(joined);
+	rc = line ? shell_hmp_line(sh, line + words->word[first].start) :
+		    shell_hmp_words(sh, words, first);
 	if (quits)
 		return after_quit(sh, rc);
 	return rc == SHELL_DONE ? progress_follow(sh, name, NULL) : rc;

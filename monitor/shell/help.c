@@ -154,21 +154,6 @@ static void print_overview(struct shell *sh, struct text *out)
 	}
 }
 
-static int help_hmp(struct shell *sh, const struct words *words)
-{
-	struct text line = { 0 };
-	size_t i;
-	int rc;
-
-	text_printf(&line, "help");
-	for (i = 1; i < words->count; i++)
-		text_printf(&line, " %s", words->word[i].text);
-	rc = line.failed ? shell_complain(sh, "out of memory for a line") :
-			   shell_hmp_line(sh, line.bytes);
-	text_free(&line);
-	return rc;
-}
-
 int help_command(struct shell *sh, const struct words *words)
 {
 	const struct json_value *entry;
@@ -194,5 +179,5 @@ int help_command(struct shell *sh, const struct words *words)
 		shell_output(sh, &out);
 		return SHELL_DONE;
 	}
-	return help_hmp(sh, words);
+	return shell_hmp_words(sh, words, 0);
 }

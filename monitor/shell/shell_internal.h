@@ -66,6 +66,8 @@ int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_
 int shell_call_simple(struct shell *sh, const char *command, const char *name, const char *value,
 		      bool quiet, struct json_value *returned);
 int shell_hmp_line(struct shell *sh, const char *line);
+/* The same with the words from `first` on as the line; there is one at least. */
+int shell_hmp_words(struct shell *sh, const struct words *words, size_t first);
 
 /* output.c */
 /* Shows text, through a pager if it is long and somebody sits there.  Frees it. */
