@@ -13,7 +13,11 @@ static bool is_blank(const char *line)
 	return !*line || *line == '#';
 }
 
-int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned)
+/*
+ * Sends a request and takes the reply; what goes wrong is said, except, if `quiet`, errors that the
+ * server replies with.  On SHELL_DONE *returned is to be cleared.
+ */
+static int call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned)
 {
 	struct json_value reply;
 	struct error err = { 0 };
@@ -69,7 +73,7 @@ int shell_call_simple(struct shell *sh, const char *command, const char *name, c
 		json_write_string(&w, name, value);
 		json_write_object_end(&w);
 	}
-	return shell_call(sh, &w, quiet, returned);
+	return call(sh, &w, quiet, returned);
 }
 
 /* What the human monitor prints is for people, also when `json on` shows returns as JSON. */
@@ -115,7 +119,7 @@ int shell_hmp_line(struct shell *sh, const char *line)
 	if (sh->cpu >= 0)
 		json_write_int(&w, "cpu-index", sh->cpu);
 	json_write_object_end(&w);
-	rc = shell_call(sh, &w, false, &returned);
+	rc = call(sh, &w, false, &returned);
 	if (rc != SHELL_DONE)
 		return rc;
 	output_hmp(sh, &returned);
@@ -180,7 +184,7 @@ static const char *job_of(const struct words *words)
 static int call_and_show(struct shell *sh, struct json_writer *w)
 {
 	struct json_value returned;
-	int rc = shell_call(sh, w, false, &returned);
+	int rc = call(sh, w, false, &returned);
 
 	if (rc == SHELL_DONE)
 		shell_output_return(sh, &returned);

@@ -230,7 +230,8 @@ static void print_leaf(void *opaque, const char *path, const struct json_value *
 	flat->some = true;
 }
 
-void print_flat(struct text *out, const struct style *style, const struct json_value *value)
+/* An event's data: "guest=true reason=guest-shutdown", without LF. */
+static void print_flat(struct text *out, const struct style *style, const struct json_value *value)
 {
 	struct flat flat = { .out = out, .style = style };
 	struct json_writer w;

@@ -40,15 +40,9 @@ void print_json(struct text *out, const struct style *style, const struct json_v
 /* One line: local time, name, data. */
 void print_event(struct text *out, const struct style *style, const struct json_value *event);
 
-/* The data alone: "guest=true reason=guest-shutdown", without LF. */
-void print_flat(struct text *out, const struct style *style, const struct json_value *value);
-
 /* A name or a scalar, without LF.  `name` and `parent` are what hexadecimal goes by, or NULL. */
 void print_scalar(struct text *out, const struct style *style, const char *name,
 		  const struct json_value *parent, const struct json_value *value);
-
-/* Whether print_value() shows an integer of that name in hexadecimal. */
-bool print_wants_hex(const char *name, const struct json_value *parent);
 
 /* print_table.c: a table, indented; false, and nothing printed, when the rows do not make one. */
 bool print_table(struct text *out, const struct style *style, unsigned int indent,

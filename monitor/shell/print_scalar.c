@@ -48,7 +48,7 @@ static int compare_name(const void *key, const void *name)
 	return strcasecmp(key, *(const char *const *)name);
 }
 
-bool print_wants_hex(const char *name, const struct json_value *parent)
+static bool wants_hex(const char *name, const struct json_value *parent)
 {
 	size_t len, end, i;
 
@@ -123,7 +123,7 @@ void print_scalar(struct text *out, const struct style *style, const char *name,
 		paint = PAINT_WORD;
 		break;
 	default:
-		hex = print_wants_hex(name, parent);
+		hex = wants_hex(name, parent);
 		break;
 	}
 	text_printf(out, "%s", paint_begin(style, paint));

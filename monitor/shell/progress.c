@@ -2,7 +2,6 @@
 #include "monitor/shell/progress.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "monitor/shell/escape.h"
@@ -28,7 +27,7 @@ static const char *const queries[] = {
 	[WORK_MIGRATION] = "query-migrate", [WORK_DUMP] = "query-dump", [WORK_JOB] = "query-jobs",
 };
 
-void progress_print_size(struct text *out, double bytes)
+static void print_size(struct text *out, double bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
 	size_t i = 0;
@@ -63,12 +62,12 @@ void progress_print_bar(struct text *out, const struct style *style, const char 
 		return;
 	}
 	text_printf(&numbers, " %3.0f%%  ", part * 100);
-	progress_print_size(&numbers, (double)p->done);
+	print_size(&numbers, (double)p->done);
 	text_printf(&numbers, " of ");
-	progress_print_size(&numbers, (double)p->total);
+	print_size(&numbers, (double)p->total);
 	if (p->rate > 0) {
 		text_printf(&numbers, "  ");
-		progress_print_size(&numbers, p->rate);
+		print_size(&numbers, p->rate);
 		text_printf(&numbers, "/s  ");
 		print_time(&numbers, (double)(p->total - p->done) / p->rate);
 		text_printf(&numbers, " left");
@@ -256,7 +255,7 @@ static int end(struct shell *sh, const char *name, const struct progress *p, dou
 	text_printf(&line, "%s: %s", name, p->status);
 	if (p->total) {
 		text_printf(&line, ", ");
-		progress_print_size(&line, (double)p->moved);
+		print_size(&line, (double)p->moved);
 	}
 	text_printf(&line, ", %.1f s\n", seconds);
 	shell_output(sh, &line);

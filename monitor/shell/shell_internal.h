@@ -59,10 +59,10 @@ uint64_t shell_deadline(const struct shell *sh);
 /* execute.c: carries out a line; `words` NULL: it is split here. */
 int shell_execute(struct shell *sh, const char *line, struct words *words);
 /*
- * Sends a request and takes the reply; what goes wrong is said, except, if `quiet`, errors that the
- * server replies with.  On SHELL_DONE *returned is to be cleared.
+ * Carries out a QMP command with one string argument (or none: `name` NULL); what goes wrong is
+ * said, except, if `quiet`, errors that the server replies with.  On SHELL_DONE *returned is to be
+ * cleared.
  */
-int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned);
 int shell_call_simple(struct shell *sh, const char *command, const char *name, const char *value,
 		      bool quiet, struct json_value *returned);
 int shell_hmp_line(struct shell *sh, const char *line);

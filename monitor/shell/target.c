@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "monitor/shell/candidates.h"
+
 #define SYSTEM_DIRECTORY "/run/vmond"
 #define SUFFIX           ".sock"
 #define DIRECTORIES      2
@@ -59,7 +61,7 @@ static void list_directory(struct candidates *list, const char *directory)
 		closedir(dir);
 }
 
-void target_list(struct candidates *list)
+static void list_names(struct candidates *list)
 {
 	unsigned int i;
 
@@ -99,7 +101,7 @@ static char *find_only(struct error *err)
 	char *path = NULL, names[200] = "";
 	size_t i, used = 0;
 
-	target_list(&list);
+	list_names(&list);
 	if (list.count == 1)
 		path = find_name(list.item[0].text, err);
 	for (i = 0; i < list.count && used < sizeof(names); i++)

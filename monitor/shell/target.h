@@ -2,7 +2,6 @@
 #ifndef MONITOR_SHELL_TARGET_H
 #define MONITOR_SHELL_TARGET_H
 
-#include "monitor/shell/candidates.h"
 #include "vmm/error.h"
 
 /*
@@ -12,8 +11,5 @@
  * VM that has a socket there.  Returns the path, to be freed; NULL on error.
  */
 char *target_find(const char *target, struct error *err);
-
-/* The names of the VMs that have sockets in these directories. */
-void target_list(struct candidates *list);
 
 #endif
