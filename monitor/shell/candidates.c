@@ -34,10 +34,8 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 		size_t size = list->size ? list->size * 2 : 32;
 
 		grown = realloc(list->item, size * sizeof(*grown));
-		if (!grown) {
-			list->failed = true;
+		if (!grown)
 			return;
-		}
 		list->item = grown;
 		list->size = size;
 	}
@@ -45,12 +43,10 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 	grown->text = strndup(text, len);
 	grown->about = about && *about ? first_sentence(about) : NULL;
 	grown->after = after;
-	if (grown->text) {
+	if (grown->text)
 		list->count++;
-		return;
-	}
-	free(grown->about);
-	list->failed = true;
+	else
+		free(grown->about);
 }
 
 void candidates_add(struct candidates *list, const char *text, char after, const char *about)

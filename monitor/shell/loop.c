@@ -71,7 +71,7 @@ static unsigned int read_signals(struct loop *loop)
 		case SIGWINCH:
 		case SIGCONT:   what |= LOOP_RESIZE; break;
 		case SIGTSTP:   what |= LOOP_SUSPEND; break;
-		case SIGCHLD:   what |= LOOP_CHILD; break;
+		case SIGCHLD:   /* the wait is over: that is all */
 		case SIGQUIT:   break;
 		default:        ending = true; break;
 		}
