@@ -14,9 +14,7 @@ static void show_event(struct shell *sh, const struct json_value *event)
 		return;
 	}
 	print_event(&text, &sh->style, event);
-	if (sh->bar)
-		fputs("\r\033[K", stdout);
-	sh->bar = false;
+	shell_wipe_bar(sh);
 	if (sh->line && !text.failed) {
 		line_show(sh->line, text.bytes, text.len);
 		text_free(&text);

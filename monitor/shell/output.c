@@ -27,7 +27,7 @@ void shell_measure(struct shell *sh, unsigned int *rows)
 	*rows = size.ws_row;
 }
 
-static void begin_output(struct shell *sh)
+void shell_wipe_bar(struct shell *sh)
 {
 	if (sh->bar)
 		fputs("\r\033[K", stdout);
@@ -139,7 +139,7 @@ void shell_output(struct shell *sh, struct text *text)
 	} else if (sh->capture && text->len) {
 		text_append(sh->capture, text->bytes, text->len);
 	} else if (text->len && !(is_long(sh, text) && page(sh, text))) {
-		begin_output(sh);
+		shell_wipe_bar(sh);
 		fwrite(text->bytes, 1, text->len, stdout);
 		fflush(stdout);
 	}
@@ -223,7 +223,7 @@ static int complain(struct shell *sh, const char *class, const char *text)
 		return SHELL_FAILED;
 	}
 	/* Behind what was printed before, where both go to one place. */
-	begin_output(sh);
+	shell_wipe_bar(sh);
 	fflush(stdout);
 	fputs(line.bytes ? line.bytes : "vmonsh: out of memory\n", stderr);
 	text_free(&line);

@@ -70,6 +70,8 @@ int shell_hmp_line(struct shell *sh, const char *line);
 int shell_hmp_words(struct shell *sh, const struct words *words, size_t first);
 
 /* output.c */
+/* Whatever is shown next begins on a line of its own. */
+void shell_wipe_bar(struct shell *sh);
 /* Shows text, through a pager if it is long and somebody sits there.  Frees it. */
 void shell_output(struct shell *sh, struct text *text);
 void shell_output_return(struct shell *sh, const struct json_value *returned);
