@@ -84,14 +84,6 @@ void shell_ask_state(struct shell *sh)
 	server_post(sh->server, &w, take_state);
 }
 
-static char *name_of_socket(const char *path)
-{
-	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-	size_t len = strlen(base);
-
-	return strndup(base, len > 5 && !strcmp(base + len - 5, ".sock") ? len - 5 : len);
-}
-
 /* For the prompt. */
 static void ask_name(struct shell *sh)
 {
@@ -102,7 +94,7 @@ static void ask_name(struct shell *sh)
 	sh->name = NULL;
 	if (shell_call_simple(sh, "query-name", NULL, NULL, true, &returned) == SHELL_DONE)
 		name = value_string(&returned, "name");
-	sh->name = name ? strdup(name) : name_of_socket(sh->path);
+	sh->name = name ? strdup(name) : target_name(sh->path);
 	json_clear(&returned);
 }
 

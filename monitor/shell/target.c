@@ -46,16 +46,32 @@ static char *socket_of(const char *directory, const char *name)
 	return NULL;
 }
 
+/* The length of a file's name without the suffix; 0 when it is not a name with that behind it. */
+static size_t name_length(const char *file)
+{
+	size_t len = strlen(file), n = strlen(SUFFIX);
+
+	return len > n && strcmp(file + len - n, SUFFIX) == 0 ? len - n : 0;
+}
+
+char *target_name(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	size_t len = name_length(file);
+
+	return len ? strndup(file, len) : strdup(file);
+}
+
 static void list_directory(struct candidates *list, const char *directory)
 {
 	DIR *dir = directory ? opendir(directory) : NULL;
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name), n = strlen(SUFFIX);
+		size_t len = name_length(entry->d_name);
 
-		if (len > n && strcmp(entry->d_name + len - n, SUFFIX) == 0)
-			candidates_add_prefixed(list, "", entry->d_name, len - n, ' ', NULL);
+		if (len)
+			candidates_add_prefixed(list, "", entry->d_name, len, ' ', NULL);
 	}
 	if (dir)
 		closedir(dir);

@@ -12,4 +12,7 @@
  */
 char *target_find(const char *target, struct error *err);
 
+/* What to call the VM whose socket is at `path`: the file's name, without ".sock".  To be freed. */
+char *target_name(const char *path);
+
 #endif
