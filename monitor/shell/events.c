@@ -99,12 +99,13 @@ int shell_wait_event(struct shell *sh, const char *name)
 	return shell_lost(sh, &err);
 }
 
-int local_events(struct shell *sh, const struct words *words)
+int events_command(struct shell *sh, const struct words *words, const char *line)
 {
 	struct notes *notes = &sh->notes;
 	struct text text = { 0 };
 	size_t i;
 
+	(void)line;
 	for (i = 1; i < words->count; i++) {
 		const char *name = words->word[i].text;
 		bool on = strcmp(name, "on") == 0;

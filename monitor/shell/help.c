@@ -154,13 +154,14 @@ static void print_overview(struct shell *sh, struct text *out)
 	}
 }
 
-int help_command(struct shell *sh, const struct words *words)
+int help_command(struct shell *sh, const struct words *words, const char *line)
 {
 	const struct json_value *entry;
 	const struct local_command *local;
 	struct text out = { 0 };
 	unsigned int rows;
 
+	(void)line;
 	shell_measure(sh, &rows);
 	if (sh->server && shell_need_schema(sh) == SHELL_GONE)
 		return SHELL_GONE;

@@ -90,7 +90,6 @@ bool shell_confirm(struct shell *sh, const char *question);
 /* events.c */
 void shell_event(void *shell, const struct json_value *event);
 int shell_wait_event(struct shell *sh, const char *name);
-int local_events(struct shell *sh, const struct words *words);
 
 /* local.c: a command of the shell itself; NULL when it is none. */
 typedef int local_fn(struct shell *sh, const struct words *words, const char *line);
@@ -103,8 +102,7 @@ const struct local_command *local_at(size_t index);
 const struct candidates *local_names(void);
 void local_names_free(void);
 
-int help_command(struct shell *sh, const struct words *words);          /* help.c */
-int watch_command(struct shell *sh, const struct words *words, const char *line);
+local_fn events_command, help_command, watch_command;           /* in files of their own */
 
 /*
  * progress.c: follows the work that a command has begun, if it is of that kind: with a bar when
