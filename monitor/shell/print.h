@@ -23,6 +23,10 @@ enum paint {
 /* What begins and what ends it; "" without colour. */
 const char *paint_begin(const struct style *style, enum paint paint);
 const char *paint_end(const struct style *style);
+/* A string as escape_line() has it, painted. */
+void paint_line(struct text *out, const struct style *style, enum paint paint, const char *s);
+
+void print_space(struct text *out, unsigned int columns);
 
 /*
  * The value of a return: objects as lines of "key: value", lists of objects that are alike as
