@@ -158,10 +158,9 @@ int help_command(struct shell *sh, const struct words *words, const char *line)
 	const struct json_value *entry;
 	const struct local_command *local;
 	struct text out = { 0 };
-	unsigned int rows;
 
 	(void)line;
-	shell_measure(sh, &rows);
+	shell_measure(sh);
 	if (sh->server && shell_need_schema(sh) == SHELL_GONE)
 		return SHELL_GONE;
 	if (words->count == 1) {

@@ -15,16 +15,15 @@
 
 #define PAGER "less -FRX"
 
-void shell_measure(struct shell *sh, unsigned int *rows)
+unsigned int shell_measure(struct shell *sh)
 {
 	struct winsize size;
 
-	*rows = 0;
 	sh->style.width = 0;
 	if (!sh->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
-		return;
+		return 0;
 	sh->style.width = size.ws_col;
-	*rows = size.ws_row;
+	return size.ws_row;
 }
 
 void shell_wipe_bar(struct shell *sh)
@@ -120,10 +119,9 @@ static bool page(struct shell *sh, const struct text *text)
 
 static bool is_long(struct shell *sh, const struct text *text)
 {
-	unsigned int rows, lines = 0, columns;
+	unsigned int rows = shell_measure(sh), lines = 0, columns;
 	const char *p = text->bytes, *end;
 
-	shell_measure(sh, &rows);
 	if (!sh->pages || sh->sourcing || !rows)
 		return false;
 	columns = sh->style.width ? sh->style.width : 80;
@@ -168,13 +166,12 @@ void shell_json_line(struct shell *sh, const char *name, const struct json_value
 void shell_output_return(struct shell *sh, const struct json_value *returned)
 {
 	struct text text = { 0 };
-	unsigned int rows;
 
 	if (sh->options->json) {
 		shell_json_line(sh, "return", returned);
 		return;
 	}
-	shell_measure(sh, &rows);
+	shell_measure(sh);
 	if (sh->json)
 		print_json(&text, &sh->style, returned);
 	else

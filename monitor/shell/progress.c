@@ -223,11 +223,10 @@ bool progress_detaches(const struct shell *sh, const struct json_value *entry,
 static void draw(struct shell *sh, const char *name, const struct progress *p)
 {
 	struct text line = { 0 };
-	unsigned int rows;
 
 	if (!sh->terminal)
 		return;
-	shell_measure(sh, &rows);
+	shell_measure(sh);
 	progress_print_bar(&line, &sh->style, name, p);
 	if (!line.failed)
 		printf("\r%s\033[K", line.bytes);

@@ -81,8 +81,8 @@ int shell_complain_reply(struct shell *sh, const struct json_value *error);
 /* The connection is gone: says why.  Returns SHELL_GONE. */
 int shell_lost(struct shell *sh, const struct error *err);
 void shell_json_line(struct shell *sh, const char *name, const struct json_value *value);
-/* Size of the screen that output goes to. */
-void shell_measure(struct shell *sh, unsigned int *rows);
+/* The size of the screen that output goes to: the width into sh->style; returns its rows, or 0. */
+unsigned int shell_measure(struct shell *sh);
 /* After ECANCELED: behind the ^C that the terminal has shown. */
 void shell_after_interrupt(struct shell *sh, const struct error *err);
 bool shell_confirm(struct shell *sh, const char *question);

@@ -135,11 +135,10 @@ static void draw(struct shell *sh, struct screen *screen, const char *line, doub
 	struct style style = { .colour = true };
 	struct text out = { 0 };
 	time_t t = time(NULL);
-	unsigned int rows;
+	unsigned int rows = shell_measure(sh);
 	struct tm local;
 	char head[256];
 
-	shell_measure(sh, &rows);
 	style.width = sh->style.width;
 	localtime_r(&t, &local);
 	snprintf(head, sizeof(head), "every %g s: %.100s   %02d:%02d:%02d   (any key ends it)",
