@@ -327,6 +327,7 @@ static int print_completion(struct shell *sh)
 {
 	const char *line = sh->options->complete;
 	struct completion completion;
+	struct text out = { 0 };
 	size_t i, from;
 
 	hook_complete(sh, line, strlen(line), &completion);
@@ -334,15 +335,14 @@ static int print_completion(struct shell *sh)
 		;
 	for (i = 0; i < completion.list.count; i++) {
 		const struct candidate *item = &completion.list.item[i];
-		struct text out = { 0 };
 
 		escape_line(&out, line + from, completion.start - from);
 		escape_line(&out, item->text, strlen(item->text));
 		if (item->after && item->after != ' ')
 			text_append(&out, &item->after, 1);
 		text_append(&out, "\n", 1);
-		shell_output(sh, &out);
 	}
+	shell_output(sh, &out);
 	candidates_free(&completion.list);
 	return SHELL_DONE;
 }
