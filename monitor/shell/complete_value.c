@@ -254,7 +254,8 @@ static const struct json_value *follow(const struct schema *schema, const struct
 	size_t n;
 
 	while (len) {
-		n = memchr(path, '.', len) ? (size_t)((char *)memchr(path, '.', len) - path) : len;
+		n = strcspn(path, ".");
+		n = n < len ? n : len;
 		name = strndup(path, n);
 		if (!name)
 			return NULL;

@@ -111,11 +111,7 @@ static void print_array(struct text *out, const struct style *style, unsigned in
 		if (after_object)
 			text_printf(out, "\n");
 		after_object = !value_is_scalar(item);
-		if (after_object)
-			print_at(out, style, item->type == JSON_ARRAY ? deeper(indent) : indent,
-				 item);
-		else
-			print_at(out, style, indent, item);
+		print_at(out, style, item->type == JSON_ARRAY ? deeper(indent) : indent, item);
 	}
 }
 
