@@ -2,7 +2,6 @@
 #include "monitor/unix_socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -21,9 +21,9 @@ struct unix_socket {
 #define UNIX_SOCKET_CLOSED ((struct unix_socket){ .fd = -1 })
 
 /*
- * Listens at `path`: not blocking, with that mode of the file.  A socket file that nobody listens on is taken over;
- * one in use, or a path that is no socket, is an error.  The text is the reason alone: the caller
- * puts in front of it what the socket is for.
+ * Listens at `path`: not blocking, with that mode of the file.  A socket file that nobody listens
+ * on is taken over; one in use, or a path that is no socket, is an error.  The text is the reason
+ * alone: the caller puts in front of it what the socket is for.
  */
 int unix_socket_open(struct unix_socket *sock, const char *path, mode_t mode, int backlog,
 		     struct error *err);

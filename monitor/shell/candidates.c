@@ -34,10 +34,8 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 		size_t size = list->size ? list->size * 2 : 32;
 
 		grown = realloc(list->item, size * sizeof(*grown));
-		if (!grown) {
-			list->failed = true;
+		if (!grown)
 			return;
-		}
 		list->item = grown;
 		list->size = size;
 	}
@@ -45,12 +43,10 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 	grown->text = strndup(text, len);
 	grown->about = about && *about ? first_sentence(about) : NULL;
 	grown->after = after;
-	if (grown->text) {
+	if (grown->text)
 		list->count++;
-		return;
-	}
-	free(grown->about);
-	list->failed = true;
+	else
+		free(grown->about);
 }
 
 void candidates_add(struct candidates *list, const char *text, char after, const char *about)
@@ -129,29 +125,14 @@ static void print_escaped(struct text *out, const char *s)
 	escape_line(out, s, strlen(s));
 }
 
-static unsigned int columns_of(const char *s)
-{
-	struct text escaped = { 0 };
-	unsigned int columns;
-
-	print_escaped(&escaped, s);
-	columns = escape_columns(escaped.bytes ? escaped.bytes : "", escaped.len);
-	text_free(&escaped);
-	return columns;
-}
-
 /* As much of `s` as goes into so many columns. */
 static void print_cut(struct text *out, const char *s, unsigned int columns)
 {
 	struct text escaped = { 0 };
-	size_t len;
 
 	print_escaped(&escaped, s);
-	for (len = escaped.len; len && escape_columns(escaped.bytes, len) > columns; len--)
-		;
-	while (len && len < escaped.len && ((unsigned char)escaped.bytes[len] & 0xc0) == 0x80)
-		len--;
-	text_append(out, escaped.bytes ? escaped.bytes : "", len);
+	text_append(out, escaped.bytes ? escaped.bytes : "",
+		    escape_fit(escaped.bytes, escaped.len, columns));
 	text_free(&escaped);
 }
 
@@ -166,8 +147,9 @@ static void print_described(struct text *out, const struct style *style,
 
 		print_escaped(out, item->text);
 		if (item->about && screen > width + NAME_GAP + 8) {
-			text_printf(out, "%*s%s", (int)(width + NAME_GAP - columns_of(item->text)),
-				    "", paint_begin(style, PAINT_DIM));
+			text_printf(out, "%*s%s",
+				    (int)(width + NAME_GAP - escape_line_columns(item->text)), "",
+				    paint_begin(style, PAINT_DIM));
 			print_cut(out, item->about, screen - width - NAME_GAP - 1);
 			text_printf(out, "%s", paint_end(style));
 		}
@@ -190,8 +172,8 @@ static void print_columns(struct text *out, const struct style *style,
 			if (at >= list->count)
 				break;
 			if (column)
-				text_printf(out, "%*s", (int)(width + NAME_GAP - columns_of(
-					    list->item[at - lines].text)), "");
+				text_printf(out, "%*s", (int)(width + NAME_GAP -
+					    escape_line_columns(list->item[at - lines].text)), "");
 			print_escaped(out, list->item[at].text);
 			shown++;
 		}
@@ -210,7 +192,7 @@ void candidates_print(struct text *out, const struct style *style,
 	size_t i;
 
 	for (i = 0; i < list->count; i++) {
-		columns = columns_of(list->item[i].text);
+		columns = escape_line_columns(list->item[i].text);
 		width = columns > width ? columns : width;
 		described |= list->item[i].about != NULL;
 	}

@@ -20,10 +20,9 @@ struct candidate {
 struct candidates {
 	struct candidate *item;
 	size_t count, size;
-	bool failed;            /* out of memory: the list is not complete */
 };
 
-/* `about` may have several sentences: the first is taken. */
+/* `about` may have several sentences: the first is taken.  Without memory nothing is added. */
 void candidates_add(struct candidates *list, const char *text, char after, const char *about);
 /* The same with text[len], if it begins with `prefix`. */
 void candidates_add_prefixed(struct candidates *list, const char *prefix, const char *text,

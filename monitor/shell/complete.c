@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/shell/complete.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "monitor/shell/values.h"

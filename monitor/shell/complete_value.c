@@ -80,14 +80,14 @@ void complete_file(struct completion *completion, const char *prefix)
 static const char *given_value(const struct json_value *arguments, const struct words *words,
 			       const char *name)
 {
-	size_t len = strlen(name), i;
+	size_t i;
 
 	for (i = 1; i + 1 < words->count; i++) {
 		const struct word *word = &words->word[i];
 		const char *is;
 
 		if (args_has_name(word)) {
-			if (word->equals == len && !strncmp(word->text, name, len))
+			if (word_names(word, name))
 				return word_value(word);
 			continue;
 		}
@@ -254,7 +254,8 @@ static const struct json_value *follow(const struct schema *schema, const struct
 	size_t n;
 
 	while (len) {
-		n = memchr(path, '.', len) ? (size_t)((char *)memchr(path, '.', len) - path) : len;
+		n = strcspn(path, ".");
+		n = n < len ? n : len;
 		name = strndup(path, n);
 		if (!name)
 			return NULL;

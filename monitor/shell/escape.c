@@ -79,16 +79,46 @@ void escape_block(struct text *out, const char *s, size_t len)
 	escape(out, s, len, true);
 }
 
+/* Columns of the character at the beginning of s[len], which is *used bytes long. */
+static unsigned int character_columns(const char *s, size_t len, size_t *used)
+{
+	int code = json_utf8_decode(s, len, used);
+	int width = code < 0x80 ? 1 : wcwidth((wchar_t)code);
+
+	return width < 0 ? 1 : (unsigned int)width;
+}
+
 unsigned int escape_columns(const char *s, size_t len)
 {
 	unsigned int columns = 0;
 	size_t used;
-	int code, width;
 
-	for (; len; s += used, len -= used) {
-		code = json_utf8_decode(s, len, &used);
-		width = code < 0x80 ? 1 : wcwidth((wchar_t)code);
-		columns += width < 0 ? 1 : width;
-	}
+	for (; len; s += used, len -= used)
+		columns += character_columns(s, len, &used);
 	return columns;
+}
+
+unsigned int escape_line_columns(const char *s)
+{
+	struct text escaped = { 0 };
+	unsigned int columns;
+
+	escape_line(&escaped, s, strlen(s));
+	columns = escape_columns(escaped.bytes, escaped.len);
+	text_free(&escaped);
+	return columns;
+}
+
+size_t escape_fit(const char *s, size_t len, unsigned int columns)
+{
+	unsigned int width;
+	size_t at, used;
+
+	for (at = 0; at < len; at += used) {
+		width = character_columns(s + at, len - at, &used);
+		if (width > columns)
+			break;
+		columns -= width;
+	}
+	return at;
 }

@@ -30,4 +30,10 @@ void escape_block(struct text *out, const char *s, size_t len);
 /* Columns that escaped text without tabs takes on the terminal. */
 unsigned int escape_columns(const char *s, size_t len);
 
+/* Columns that a string takes when it is shown as escape_line() has it. */
+unsigned int escape_line_columns(const char *s);
+
+/* How much of such text, at whole characters, goes into so many columns. */
+size_t escape_fit(const char *s, size_t len, unsigned int columns);
+
 #endif

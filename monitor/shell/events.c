@@ -14,9 +14,7 @@ static void show_event(struct shell *sh, const struct json_value *event)
 		return;
 	}
 	print_event(&text, &sh->style, event);
-	if (sh->bar)
-		fputs("\r\033[K", stdout);
-	sh->bar = false;
+	shell_wipe_bar(sh);
 	if (sh->line && !text.failed) {
 		line_show(sh->line, text.bytes, text.len);
 		text_free(&text);
@@ -76,7 +74,6 @@ static void print_note(struct shell *sh, const struct note *note)
 int shell_wait_event(struct shell *sh, const char *name)
 {
 	struct awaited awaited = { .sh = sh, .name = name };
-	uint64_t deadline = UINT64_MAX;
 	struct error err = { 0 };
 	int rc;
 
@@ -87,9 +84,7 @@ int shell_wait_event(struct shell *sh, const char *name)
 	}
 	if (!sh->server)
 		return SHELL_GONE;
-	if (sh->options->timeout_ms)
-		deadline = loop_now_ms() + sh->options->timeout_ms;
-	rc = server_wait(sh->server, has_come, &awaited, deadline, &err);
+	rc = server_wait(sh->server, has_come, &awaited, shell_deadline(sh), &err);
 	if (rc == 0)
 		print_note(sh, &awaited.note);
 	note_free(&awaited.note);
@@ -104,12 +99,13 @@ int shell_wait_event(struct shell *sh, const char *name)
 	return shell_lost(sh, &err);
 }
 
-int local_events(struct shell *sh, const struct words *words)
+int events_command(struct shell *sh, const struct words *words, const char *line)
 {
 	struct notes *notes = &sh->notes;
 	struct text text = { 0 };
 	size_t i;
 
+	(void)line;
 	for (i = 1; i < words->count; i++) {
 		const char *name = words->word[i].text;
 		bool on = strcmp(name, "on") == 0;

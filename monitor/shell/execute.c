@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "monitor/shell/args.h"
-#include "monitor/shell/escape.h"
 #include "monitor/shell/shell_internal.h"
 #include "monitor/shell/values.h"
 
@@ -14,17 +13,18 @@ static bool is_blank(const char *line)
 	return !*line || *line == '#';
 }
 
-int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned)
+/*
+ * Sends a request and takes the reply; what goes wrong is said, except, if `quiet`, errors that the
+ * server replies with.  On SHELL_DONE *returned is to be cleared.
+ */
+static int call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned)
 {
-	uint64_t deadline = UINT64_MAX;
 	struct json_value reply;
 	struct error err = { 0 };
 	int rc = SHELL_DONE;
 
-	if (sh->options->timeout_ms)
-		deadline = loop_now_ms() + sh->options->timeout_ms;
 	returned->type = JSON_NULL;
-	if (server_call(sh->server, w, deadline, &reply, &err) < 0) {
+	if (server_call(sh->server, w, shell_deadline(sh), &reply, &err) < 0) {
 		shell_after_interrupt(sh, &err);
 		if (err.code == ECANCELED)
 			return shell_complain(sh, "interrupted; the server may still carry it out, "
@@ -73,10 +73,10 @@ int shell_call_simple(struct shell *sh, const char *command, const char *name, c
 		json_write_string(&w, name, value);
 		json_write_object_end(&w);
 	}
-	return shell_call(sh, &w, quiet, returned);
+	return call(sh, &w, quiet, returned);
 }
 
-/* What the human monitor prints stands as it is; lines that end in CR LF end in LF here. */
+/* What the human monitor prints is for people, also when `json on` shows returns as JSON. */
 static void output_hmp(struct shell *sh, const struct json_value *returned)
 {
 	struct text text = { 0 };
@@ -85,9 +85,7 @@ static void output_hmp(struct shell *sh, const struct json_value *returned)
 		shell_output_return(sh, returned);
 		return;
 	}
-	escape_block(&text, returned->string.bytes, returned->string.len);
-	if (text.len && text.bytes[text.len - 1] != '\n')
-		text_append(&text, "\n", 1);
+	print_value(&text, &sh->style, returned);
 	shell_output(sh, &text);
 }
 
@@ -121,7 +119,7 @@ int shell_hmp_line(struct shell *sh, const char *line)
 	if (sh->cpu >= 0)
 		json_write_int(&w, "cpu-index", sh->cpu);
 	json_write_object_end(&w);
-	rc = shell_call(sh, &w, false, &returned);
+	rc = call(sh, &w, false, &returned);
 	if (rc != SHELL_DONE)
 		return rc;
 	output_hmp(sh, &returned);
@@ -177,15 +175,26 @@ static const char *job_of(const struct words *words)
 	size_t i;
 
 	for (i = 1; i < words->count; i++)
-		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "job-id", 6))
+		if (word_names(&words->word[i], "job-id"))
 			return word_value(&words->word[i]);
 	return NULL;
+}
+
+/* Sends a request for QMP, and shows what is returned. */
+static int call_and_show(struct shell *sh, struct json_writer *w)
+{
+	struct json_value returned;
+	int rc = call(sh, w, false, &returned);
+
+	if (rc == SHELL_DONE)
+		shell_output_return(sh, &returned);
+	json_clear(&returned);
+	return rc;
 }
 
 static int run_qmp(struct shell *sh, const struct json_value *entry, const struct words *words)
 {
 	const char *command = words->word[0].text;
-	struct json_value returned;
 	struct json_writer w;
 	struct error err;
 	bool quits = strcmp(command, "quit") == 0;
@@ -200,10 +209,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 		sh->quitting = false;
 		return shell_complain(sh, "%s", err.text);
 	}
-	rc = shell_call(sh, &w, false, &returned);
-	if (rc == SHELL_DONE)
-		shell_output_return(sh, &returned);
-	json_clear(&returned);
+	rc = call_and_show(sh, &w);
 	if (quits)
 		return after_quit(sh, rc);
 	return rc == SHELL_DONE ? progress_follow(sh, command, job_of(words)) : rc;
@@ -212,7 +218,7 @@ static int run_qmp(struct shell *sh, const struct json_value *entry, const struc
 /* The id is ours on the wire: replies are told apart by it. */
 static int run_raw(struct shell *sh, const char *line)
 {
-	struct json_value request, returned;
+	struct json_value request;
 	const struct json_value *oob;
 	struct json_writer w;
 	const char *command;
@@ -239,10 +245,7 @@ static int run_raw(struct shell *sh, const char *line)
 		    strcmp(member->name, oob ? "exec-oob" : "execute"))
 			json_write_value(&w, member->name, &member->value);
 	}
-	rc = shell_call(sh, &w, false, &returned);
-	if (rc == SHELL_DONE)
-		shell_output_return(sh, &returned);
-	json_clear(&returned);
+	rc = call_and_show(sh, &w);
 	if (quits)
 		rc = after_quit(sh, rc);
 	else if (rc == SHELL_DONE && command)
@@ -252,37 +255,30 @@ static int run_raw(struct shell *sh, const char *line)
 	return rc;
 }
 
-/* The words of a command line as a line for the human monitor, from word `first` on. */
-static char *join(const struct words *words, size_t first)
+int shell_hmp_words(struct shell *sh, const struct words *words, size_t first)
 {
-	struct text text = { 0 };
+	struct text line = { 0 };
 	size_t i;
+	int rc;
 
 	for (i = first; i < words->count; i++)
-		text_printf(&text, "%s%s", i > first ? " " : "", words->word[i].text);
-	if (!text.failed)
-		return text.bytes ? text.bytes : strdup("");
-	text_free(&text);
-	return NULL;
+		text_printf(&line, "%s%s", i > first ? " " : "", words->word[i].text);
+	rc = line.failed ? shell_complain(sh, "out of memory for a line") :
+			   shell_hmp_line(sh, line.bytes);
+	text_free(&line);
+	return rc;
 }
 
 static int run_hmp(struct shell *sh, const char *line, const struct words *words, size_t first)
 {
 	const char *name = words->word[first].text;
 	bool quits = strcmp(name, "q") == 0 || strcmp(name, "quit") == 0;
-	char *joined = NULL;
 	int rc;
 
 	if (quits && confirm_quit(sh) != SHELL_DONE)
 		return SHELL_FAILED;
-	if (line)
-		line += words->word[first].start;
-	else
-		line = joined = join(words, first);
-	if (!line)
-		return shell_complain(sh, "out of memory for a line");
-	rc = shell_hmp_line(sh, line);
-	free(joined);
+	rc = line ? shell_hmp_line(sh, line + words->word[first].start) :
+		    shell_hmp_words(sh, words, first);
 	if (quits)
 		return after_quit(sh, rc);
 	return rc == SHELL_DONE ? progress_follow(sh, name, NULL) : rc;

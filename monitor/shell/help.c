@@ -54,11 +54,11 @@ static void print_enum(struct text *out, const struct style *style, const struct
 	for (i = 0; (value = schema_enum_value(type, i, &about)); i++) {
 		if (!about)
 			continue;
-		text_printf(out, "%*s", 2 * INDENT, "");
+		print_space(out, 2 * INDENT);
 		escape_line(out, value, strlen(value));
-		text_printf(out, ": %s", paint_begin(style, PAINT_DIM));
-		escape_line(out, about, strlen(about));
-		text_printf(out, "%s\n", paint_end(style));
+		text_printf(out, ": ");
+		paint_line(out, style, PAINT_DIM, about);
+		text_printf(out, "\n");
 	}
 }
 
@@ -75,10 +75,9 @@ static void print_members(struct text *out, const struct style *style, const str
 			continue;
 		type = schema_reference(schema, member, "type");
 		about = value_string(member, "description");
-		text_printf(out, "%*s%s", INDENT, "", paint_begin(style, PAINT_KEY));
-		escape_line(out, name, strlen(name));
-		text_printf(out, "%s%s", paint_end(style), arguments ? "=" : ": ");
-		text_printf(out, "%s", paint_begin(style, PAINT_WORD));
+		print_space(out, INDENT);
+		paint_line(out, style, PAINT_KEY, name);
+		text_printf(out, "%s%s", arguments ? "=" : ": ", paint_begin(style, PAINT_WORD));
 		schema_print_type(out, schema, type);
 		text_printf(out, "%s%s\n", paint_end(style),
 			    schema_is_optional(member) ? "  (optional)" : "");
@@ -108,7 +107,7 @@ static void print_entry(struct text *out, const struct style *style, const struc
 		      !schema_member_at(schema, returns, 0)))
 		return;
 	print_head(out, style, "Returns:");
-	text_printf(out, "%*s", INDENT, "");
+	print_space(out, INDENT);
 	schema_print_type(out, schema, returns);
 	text_printf(out, "\n");
 	if (schema_kind(returns) == SCHEMA_ARRAY)
@@ -154,29 +153,14 @@ static void print_overview(struct shell *sh, struct text *out)
 	}
 }
 
-static int help_hmp(struct shell *sh, const struct words *words)
-{
-	struct text line = { 0 };
-	size_t i;
-	int rc;
-
-	text_printf(&line, "help");
-	for (i = 1; i < words->count; i++)
-		text_printf(&line, " %s", words->word[i].text);
-	rc = line.failed ? shell_complain(sh, "out of memory for a line") :
-			   shell_hmp_line(sh, line.bytes);
-	text_free(&line);
-	return rc;
-}
-
-int help_command(struct shell *sh, const struct words *words)
+int help_command(struct shell *sh, const struct words *words, const char *line)
 {
 	const struct json_value *entry;
 	const struct local_command *local;
 	struct text out = { 0 };
-	unsigned int rows;
 
-	shell_measure(sh, &rows);
+	(void)line;
+	shell_measure(sh);
 	if (sh->server && shell_need_schema(sh) == SHELL_GONE)
 		return SHELL_GONE;
 	if (words->count == 1) {
@@ -194,5 +178,5 @@ int help_command(struct shell *sh, const struct words *words)
 		shell_output(sh, &out);
 		return SHELL_DONE;
 	}
-	return help_hmp(sh, words);
+	return shell_hmp_words(sh, words, 0);
 }

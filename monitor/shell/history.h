@@ -2,8 +2,6 @@
 #ifndef MONITOR_SHELL_HISTORY_H
 #define MONITOR_SHELL_HISTORY_H
 
-#include <stddef.h>
-
 /*
  * The file of lines entered, $XDG_STATE_HOME/vmonsh/history (else ~/.local/state/...): private to
  * its owner, one line each, added to at once, so that shells side by side and a killed one lose

@@ -4,18 +4,6 @@
 
 #include "monitor/shell/shell_internal.h"
 
-static int local_help(struct shell *sh, const struct words *words, const char *line)
-{
-	(void)line;
-	return help_command(sh, words);
-}
-
-static int local_show_events(struct shell *sh, const struct words *words, const char *line)
-{
-	(void)line;
-	return local_events(sh, words);
-}
-
 static int local_wait(struct shell *sh, const struct words *words, const char *line)
 {
 	(void)line;
@@ -107,10 +95,10 @@ static int local_exit(struct shell *sh, const struct words *words, const char *l
 }
 
 static const struct local_command commands[] = {
-	{ "help", "help [COMMAND|EVENT]", "list the commands, or tell about one", local_help },
+	{ "help", "help [COMMAND|EVENT]", "list the commands, or tell about one", help_command },
 	{ "hmp", "hmp LINE", "give a line to the server's human monitor", NULL },
 	{ "cpu", "cpu [INDEX|none]", "choose the vCPU that such lines are about", local_cpu },
-	{ "events", "events [on|off|NAME...]", "say which events are shown", local_show_events },
+	{ "events", "events [on|off|NAME...]", "say which events are shown", events_command },
 	{ "wait", "wait EVENT", "wait for an event, and print its data", local_wait },
 	{ "watch", "watch [-n SECONDS] COMMAND", "repeat a command, and mark what changes",
 	  watch_command },

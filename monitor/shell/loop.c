@@ -5,8 +5,9 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "vmm/clock.h"
 
 static const int signals[] = {
 	SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH, SIGCONT, SIGCHLD, SIGQUIT,
@@ -71,7 +72,7 @@ static unsigned int read_signals(struct loop *loop)
 		case SIGWINCH:
 		case SIGCONT:   what |= LOOP_RESIZE; break;
 		case SIGTSTP:   what |= LOOP_SUSPEND; break;
-		case SIGCHLD:   what |= LOOP_CHILD; break;
+		case SIGCHLD:   /* the wait is over: that is all */
 		case SIGQUIT:   break;
 		default:        ending = true; break;
 		}
@@ -107,10 +108,7 @@ unsigned int loop_wait(struct loop *loop, int socket, bool write, int key, int t
 
 uint64_t loop_now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (uint64_t)clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 int loop_left_ms(uint64_t deadline)

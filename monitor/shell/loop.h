@@ -25,7 +25,6 @@ enum {
 	LOOP_RESIZE = 16,       /* SIGWINCH, SIGCONT */
 	LOOP_SUSPEND = 32,      /* SIGTSTP */
 	LOOP_END = 64,          /* SIGTERM, SIGHUP; comes again at every wait */
-	LOOP_CHILD = 128,
 };
 
 int loop_init(struct loop *loop, bool interactive, struct error *err);

@@ -15,19 +15,18 @@
 
 #define PAGER "less -FRX"
 
-void shell_measure(struct shell *sh, unsigned int *rows)
+unsigned int shell_measure(struct shell *sh)
 {
 	struct winsize size;
 
-	*rows = 0;
 	sh->style.width = 0;
 	if (!sh->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
-		return;
+		return 0;
 	sh->style.width = size.ws_col;
-	*rows = size.ws_row;
+	return size.ws_row;
 }
 
-static void begin_output(struct shell *sh)
+void shell_wipe_bar(struct shell *sh)
 {
 	if (sh->bar)
 		fputs("\r\033[K", stdout);
@@ -120,10 +119,9 @@ static bool page(struct shell *sh, const struct text *text)
 
 static bool is_long(struct shell *sh, const struct text *text)
 {
-	unsigned int rows, lines = 0, columns;
+	unsigned int rows = shell_measure(sh), lines = 0, columns;
 	const char *p = text->bytes, *end;
 
-	shell_measure(sh, &rows);
 	if (!sh->pages || sh->sourcing || !rows)
 		return false;
 	columns = sh->style.width ? sh->style.width : 80;
@@ -139,7 +137,7 @@ void shell_output(struct shell *sh, struct text *text)
 	} else if (sh->capture && text->len) {
 		text_append(sh->capture, text->bytes, text->len);
 	} else if (text->len && !(is_long(sh, text) && page(sh, text))) {
-		begin_output(sh);
+		shell_wipe_bar(sh);
 		fwrite(text->bytes, 1, text->len, stdout);
 		fflush(stdout);
 	}
@@ -168,13 +166,12 @@ void shell_json_line(struct shell *sh, const char *name, const struct json_value
 void shell_output_return(struct shell *sh, const struct json_value *returned)
 {
 	struct text text = { 0 };
-	unsigned int rows;
 
 	if (sh->options->json) {
 		shell_json_line(sh, "return", returned);
 		return;
 	}
-	shell_measure(sh, &rows);
+	shell_measure(sh);
 	if (sh->json)
 		print_json(&text, &sh->style, returned);
 	else
@@ -223,7 +220,7 @@ static int complain(struct shell *sh, const char *class, const char *text)
 		return SHELL_FAILED;
 	}
 	/* Behind what was printed before, where both go to one place. */
-	begin_output(sh);
+	shell_wipe_bar(sh);
 	fflush(stdout);
 	fputs(line.bytes ? line.bytes : "vmonsh: out of memory\n", stderr);
 	text_free(&line);

@@ -19,29 +19,6 @@ static unsigned int deeper(unsigned int indent)
 	return indent < MAX_INDENT ? indent + STEP : indent;
 }
 
-static void pad(struct text *out, unsigned int columns)
-{
-	text_printf(out, "%*s", (int)columns, "");
-}
-
-static void print_name(struct text *out, const struct style *style, const char *name)
-{
-	text_printf(out, "%s", paint_begin(style, PAINT_KEY));
-	escape_line(out, name, strlen(name));
-	text_printf(out, "%s", paint_end(style));
-}
-
-static unsigned int name_columns(const char *name)
-{
-	struct text escaped = { 0 };
-	unsigned int columns;
-
-	escape_line(&escaped, name, strlen(name));
-	columns = escape_columns(escaped.bytes ? escaped.bytes : "", escaped.len);
-	text_free(&escaped);
-	return columns;
-}
-
 /* A list that goes on one line behind its name. */
 static bool is_short(const char *name, const struct json_value *list)
 {
@@ -86,14 +63,14 @@ static void print_member(struct text *out, const struct style *style, unsigned i
 			 unsigned int width, const struct json_value *object,
 			 const struct json_member *member)
 {
-	pad(out, indent);
-	print_name(out, style, member->name);
+	print_space(out, indent);
+	paint_line(out, style, PAINT_KEY, member->name);
 	text_printf(out, ":");
 	if (is_text(&member->value)) {
 		text_printf(out, "\n");
 		print_text(out, &member->value);
 	} else if (is_inline(member)) {
-		pad(out, width - name_columns(member->name) + 1);
+		print_space(out, width - escape_line_columns(member->name) + 1);
 		print_scalar(out, style, member->name, object, &member->value);
 		text_printf(out, "\n");
 	} else {
@@ -111,7 +88,7 @@ static void print_object(struct text *out, const struct style *style, unsigned i
 	for (i = 0; i < object->object.count; i++) {
 		if (!is_inline(&object->object.member[i]))
 			continue;
-		columns = name_columns(object->object.member[i].name);
+		columns = escape_line_columns(object->object.member[i].name);
 		if (columns > width)
 			width = columns;
 	}
@@ -134,11 +111,7 @@ static void print_array(struct text *out, const struct style *style, unsigned in
 		if (after_object)
 			text_printf(out, "\n");
 		after_object = !value_is_scalar(item);
-		if (after_object)
-			print_at(out, style, item->type == JSON_ARRAY ? deeper(indent) : indent,
-				 item);
-		else
-			print_at(out, style, indent, item);
+		print_at(out, style, item->type == JSON_ARRAY ? deeper(indent) : indent, item);
 	}
 }
 
@@ -150,7 +123,7 @@ static void print_at(struct text *out, const struct style *style, unsigned int i
 	} else if (value->type == JSON_ARRAY && value->array.count) {
 		print_array(out, style, indent, value);
 	} else {
-		pad(out, indent);
+		print_space(out, indent);
 		print_scalar(out, style, NULL, NULL, value);
 		text_printf(out, "\n");
 	}
@@ -235,13 +208,14 @@ static void print_leaf(void *opaque, const char *path, const struct json_value *
 	struct flat *flat = opaque;
 
 	text_printf(flat->out, "%s", flat->some ? " " : "");
-	print_name(flat->out, flat->style, path);
+	paint_line(flat->out, flat->style, PAINT_KEY, path);
 	text_printf(flat->out, "=");
 	print_scalar(flat->out, flat->style, path, parent, leaf);
 	flat->some = true;
 }
 
-void print_flat(struct text *out, const struct style *style, const struct json_value *value)
+/* An event's data: "guest=true reason=guest-shutdown", without LF. */
+static void print_flat(struct text *out, const struct style *style, const struct json_value *value)
 {
 	struct flat flat = { .out = out, .style = style };
 	struct json_writer w;
@@ -276,9 +250,8 @@ void print_event(struct text *out, const struct style *style, const struct json_
 			    (unsigned int)(value_uint(stamp, "microseconds", 0) / 1000 % 1000));
 	else
 		text_printf(out, "--:--:--.---");
-	text_printf(out, "%s %s", paint_end(style), paint_begin(style, PAINT_EVENT));
-	escape_line(out, name ? name : "?", name ? strlen(name) : 1);
-	text_printf(out, "%s", paint_end(style));
+	text_printf(out, "%s ", paint_end(style));
+	paint_line(out, style, PAINT_EVENT, name ? name : "?");
 	data = json_get(event, "data");
 	if (data && (data->type != JSON_OBJECT || data->object.count)) {
 		text_printf(out, " ");

@@ -23,6 +23,10 @@ enum paint {
 /* What begins and what ends it; "" without colour. */
 const char *paint_begin(const struct style *style, enum paint paint);
 const char *paint_end(const struct style *style);
+/* A string as escape_line() has it, painted. */
+void paint_line(struct text *out, const struct style *style, enum paint paint, const char *s);
+
+void print_space(struct text *out, unsigned int columns);
 
 /*
  * The value of a return: objects as lines of "key: value", lists of objects that are alike as
@@ -40,15 +44,9 @@ void print_json(struct text *out, const struct style *style, const struct json_v
 /* One line: local time, name, data. */
 void print_event(struct text *out, const struct style *style, const struct json_value *event);
 
-/* The data alone: "guest=true reason=guest-shutdown", without LF. */
-void print_flat(struct text *out, const struct style *style, const struct json_value *value);
-
 /* A name or a scalar, without LF.  `name` and `parent` are what hexadecimal goes by, or NULL. */
 void print_scalar(struct text *out, const struct style *style, const char *name,
 		  const struct json_value *parent, const struct json_value *value);
-
-/* Whether print_value() shows an integer of that name in hexadecimal. */
-bool print_wants_hex(const char *name, const struct json_value *parent);
 
 /* print_table.c: a table, indented; false, and nothing printed, when the rows do not make one. */
 bool print_table(struct text *out, const struct style *style, unsigned int indent,

@@ -29,6 +29,18 @@ const char *paint_end(const struct style *style)
 	return style->colour ? "\033[0m" : "";
 }
 
+void paint_line(struct text *out, const struct style *style, enum paint paint, const char *s)
+{
+	text_printf(out, "%s", paint_begin(style, paint));
+	escape_line(out, s, strlen(s));
+	text_printf(out, "%s", paint_end(style));
+}
+
+void print_space(struct text *out, unsigned int columns)
+{
+	text_printf(out, "%*s", (int)columns, "");
+}
+
 /* Sorted; names are compared without their case. */
 static const char *const hex_names[] = {
 	"addr", "address", "apic-base", "base", "cr0", "cr2", "cr3", "cr4", "db", "dr0", "dr1",
@@ -48,7 +60,7 @@ static int compare_name(const void *key, const void *name)
 	return strcasecmp(key, *(const char *const *)name);
 }
 
-bool print_wants_hex(const char *name, const struct json_value *parent)
+static bool wants_hex(const char *name, const struct json_value *parent)
 {
 	size_t len, end, i;
 
@@ -123,7 +135,7 @@ void print_scalar(struct text *out, const struct style *style, const char *name,
 		paint = PAINT_WORD;
 		break;
 	default:
-		hex = print_wants_hex(name, parent);
+		hex = wants_hex(name, parent);
 		break;
 	}
 	text_printf(out, "%s", paint_begin(style, paint));

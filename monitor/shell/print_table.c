@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/shell/print.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "monitor/shell/escape.h"
@@ -92,27 +91,22 @@ static void measure(struct table *table, const struct json_value *rows, size_t c
 	text_free(&cell);
 }
 
-static void pad(struct text *out, unsigned int columns)
-{
-	text_printf(out, "%*s", (int)columns, "");
-}
-
 static void print_head(struct table *table, unsigned int indent)
 {
 	struct text *out = table->out;
 	unsigned int i;
 
-	pad(out, indent);
+	print_space(out, indent);
 	text_printf(out, "%s", paint_begin(table->style, PAINT_HEAD));
 	for (i = 0; i < table->columns; i++) {
 		struct column *column = &table->column[i];
 		unsigned int width = escape_columns(column->name, strlen(column->name));
 
 		if (column->numbers)
-			pad(out, column->width - width);
+			print_space(out, column->width - width);
 		text_printf(out, "%s", column->name);
 		if (i + 1 < table->columns)
-			pad(out, GAP + (column->numbers ? 0 : column->width - width));
+			print_space(out, GAP + (column->numbers ? 0 : column->width - width));
 	}
 	text_printf(out, "%s\n", paint_end(table->style));
 }
@@ -122,7 +116,7 @@ static void print_row(struct table *table, unsigned int indent)
 	struct text cell = { 0 }, *out = table->out;
 	unsigned int i, width;
 
-	pad(out, indent);
+	print_space(out, indent);
 	for (i = 0; i < table->columns; i++) {
 		struct column *column = &table->column[i];
 
@@ -131,10 +125,10 @@ static void print_row(struct table *table, unsigned int indent)
 		width = escape_columns(cell.bytes ? cell.bytes : "", cell.len);
 		width = column->width > width ? column->width - width : 0;
 		if (column->numbers)
-			pad(out, width);
+			print_space(out, width);
 		print_cell(out, table->style, table, i);
 		if (i + 1 < table->columns)
-			pad(out, GAP + (column->numbers ? 0 : width));
+			print_space(out, GAP + (column->numbers ? 0 : width));
 	}
 	text_printf(out, "\n");
 	text_free(&cell);

@@ -2,7 +2,6 @@
 #include "monitor/shell/progress.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "monitor/shell/escape.h"
@@ -28,7 +27,7 @@ static const char *const queries[] = {
 	[WORK_MIGRATION] = "query-migrate", [WORK_DUMP] = "query-dump", [WORK_JOB] = "query-jobs",
 };
 
-void progress_print_size(struct text *out, double bytes)
+static void print_size(struct text *out, double bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
 	size_t i = 0;
@@ -63,12 +62,12 @@ void progress_print_bar(struct text *out, const struct style *style, const char 
 		return;
 	}
 	text_printf(&numbers, " %3.0f%%  ", part * 100);
-	progress_print_size(&numbers, (double)p->done);
+	print_size(&numbers, (double)p->done);
 	text_printf(&numbers, " of ");
-	progress_print_size(&numbers, (double)p->total);
+	print_size(&numbers, (double)p->total);
 	if (p->rate > 0) {
 		text_printf(&numbers, "  ");
-		progress_print_size(&numbers, p->rate);
+		print_size(&numbers, p->rate);
 		text_printf(&numbers, "/s  ");
 		print_time(&numbers, (double)(p->total - p->done) / p->rate);
 		text_printf(&numbers, " left");
@@ -215,7 +214,7 @@ bool progress_detaches(const struct shell *sh, const struct json_value *entry,
 	size_t i;
 
 	for (i = 1; i < words->count; i++)
-		if (words->word[i].equals == 6 && !strncmp(words->word[i].text, "detach", 6))
+		if (word_names(&words->word[i], "detach"))
 			return false;
 	return follows(sh) && work && work->kind == WORK_DUMP &&
 	       schema_kind(schema_reference(sh->schema, member, "type")) == SCHEMA_BOOL;
@@ -224,11 +223,10 @@ bool progress_detaches(const struct shell *sh, const struct json_value *entry,
 static void draw(struct shell *sh, const char *name, const struct progress *p)
 {
 	struct text line = { 0 };
-	unsigned int rows;
 
 	if (!sh->terminal)
 		return;
-	shell_measure(sh, &rows);
+	shell_measure(sh);
 	progress_print_bar(&line, &sh->style, name, p);
 	if (!line.failed)
 		printf("\r%s\033[K", line.bytes);
@@ -256,7 +254,7 @@ static int end(struct shell *sh, const char *name, const struct progress *p, dou
 	text_printf(&line, "%s: %s", name, p->status);
 	if (p->total) {
 		text_printf(&line, ", ");
-		progress_print_size(&line, (double)p->moved);
+		print_size(&line, (double)p->moved);
 	}
 	text_printf(&line, ", %.1f s\n", seconds);
 	shell_output(sh, &line);
@@ -307,15 +305,13 @@ static void read_events(struct shell *sh, const struct work *work, const char *j
 
 static int follow(struct shell *sh, const struct work *work, const char *name, const char *job)
 {
-	uint64_t begin = loop_now_ms(), deadline = UINT64_MAX, now;
+	uint64_t begin = loop_now_ms(), deadline = shell_deadline(sh), now;
 	struct progress p = { 0 };
 	struct json_value returned;
 	struct error err = { 0 };
 	unsigned int pause = FIRST_LOOK_MS;
 	int rc;
 
-	if (sh->options->timeout_ms)
-		deadline = begin + sh->options->timeout_ms;
 	for (;;) {
 		rc = shell_call_simple(sh, queries[work->kind], NULL, NULL, true, &returned);
 		if (rc != SHELL_DONE)

@@ -38,6 +38,4 @@ void progress_read_event(struct progress *p, enum work_kind kind, const struct j
 void progress_print_bar(struct text *out, const struct style *style, const char *name,
 			const struct progress *p);
 
-void progress_print_size(struct text *out, double bytes);
-
 #endif

@@ -84,14 +84,6 @@ void shell_ask_state(struct shell *sh)
 	server_post(sh->server, &w, take_state);
 }
 
-static char *name_of_socket(const char *path)
-{
-	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-	size_t len = strlen(base);
-
-	return strndup(base, len > 5 && !strcmp(base + len - 5, ".sock") ? len - 5 : len);
-}
-
 /* For the prompt. */
 static void ask_name(struct shell *sh)
 {
@@ -102,13 +94,18 @@ static void ask_name(struct shell *sh)
 	sh->name = NULL;
 	if (shell_call_simple(sh, "query-name", NULL, NULL, true, &returned) == SHELL_DONE)
 		name = value_string(&returned, "name");
-	sh->name = name ? strdup(name) : name_of_socket(sh->path);
+	sh->name = name ? strdup(name) : target_name(sh->path);
 	json_clear(&returned);
+}
+
+uint64_t shell_deadline(const struct shell *sh)
+{
+	return sh->timeout_ms ? loop_now_ms() + sh->timeout_ms : UINT64_MAX;
 }
 
 int shell_connect(struct shell *sh, struct error *err)
 {
-	unsigned int timeout = sh->options->timeout_ms;
+	unsigned int timeout = sh->timeout_ms;
 
 	server_free(sh->server);
 	sh->server = NULL;
@@ -193,15 +190,13 @@ static void hook_complete(void *opaque, const char *line, size_t cursor,
 			  struct completion *completion)
 {
 	struct shell *sh = opaque;
-	const struct shell_options *before = sh->options;
-	struct shell_options options = *before;
+	unsigned int before = sh->timeout_ms;
 	struct complete_source source = {
 		.local = local_names(), .opaque = sh, .hmp = shell_hmp, .ask = source_ask,
 	};
 	struct text text = { 0 };
 
-	options.timeout_ms = COMPLETE_MS;
-	sh->options = &options;
+	sh->timeout_ms = COMPLETE_MS;
 	if (sh->line)
 		sh->capture = &text;
 	if (sh->server)
@@ -209,7 +204,7 @@ static void hook_complete(void *opaque, const char *line, size_t cursor,
 	source.schema = sh->schema;
 	complete_line(completion, &source, line, cursor);
 	sh->capture = NULL;
-	sh->options = before;
+	sh->timeout_ms = before;
 	if (text.len && sh->line)
 		line_show(sh->line, text.bytes, text.len);
 	text_free(&text);
@@ -332,6 +327,7 @@ static int print_completion(struct shell *sh)
 {
 	const char *line = sh->options->complete;
 	struct completion completion;
+	struct text out = { 0 };
 	size_t i, from;
 
 	hook_complete(sh, line, strlen(line), &completion);
@@ -339,15 +335,14 @@ static int print_completion(struct shell *sh)
 		;
 	for (i = 0; i < completion.list.count; i++) {
 		const struct candidate *item = &completion.list.item[i];
-		struct text out = { 0 };
 
 		escape_line(&out, line + from, completion.start - from);
 		escape_line(&out, item->text, strlen(item->text));
 		if (item->after && item->after != ' ')
 			text_append(&out, &item->after, 1);
 		text_append(&out, "\n", 1);
-		shell_output(sh, &out);
 	}
+	shell_output(sh, &out);
 	candidates_free(&completion.list);
 	return SHELL_DONE;
 }
@@ -376,7 +371,10 @@ static bool is_one_command(const struct shell_options *options)
 
 int shell_run(const struct shell_options *options)
 {
-	struct shell sh = { .options = options, .cpu = -1, .loop.signal_fd = -1 };
+	struct shell sh = {
+		.options = options, .timeout_ms = options->timeout_ms, .cpu = -1,
+		.loop.signal_fd = -1,
+	};
 	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
 	bool script = options->commands || options->words || options->file || options->json ||
 		      options->wait_event || options->complete;

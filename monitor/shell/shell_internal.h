@@ -19,6 +19,7 @@ enum { SHELL_DONE = 0, SHELL_FAILED = 1, SHELL_GONE = 2 };
 
 struct shell {
 	const struct shell_options *options;
+	unsigned int timeout_ms;        /* what is waited for a reply or an event; 0: for ever */
 	struct loop loop;
 	char *path, *name;              /* of the socket; of the VM, else the socket's file */
 	struct server *server;          /* NULL once the connection is gone */
@@ -52,18 +53,25 @@ const struct candidates *shell_hmp(void *shell, bool info);
 void shell_ask_state(struct shell *sh);
 int shell_read_file(struct shell *sh, const char *path);
 
+/* Until when what begins now may take, by timeout_ms; see loop_left_ms(). */
+uint64_t shell_deadline(const struct shell *sh);
+
 /* execute.c: carries out a line; `words` NULL: it is split here. */
 int shell_execute(struct shell *sh, const char *line, struct words *words);
 /*
- * Sends a request and takes the reply; what goes wrong is said, except, if `quiet`, errors that the
- * server replies with.  On SHELL_DONE *returned is to be cleared.
+ * Carries out a QMP command with one string argument (or none: `name` NULL); what goes wrong is
+ * said, except, if `quiet`, errors that the server replies with.  On SHELL_DONE *returned is to be
+ * cleared.
  */
-int shell_call(struct shell *sh, struct json_writer *w, bool quiet, struct json_value *returned);
 int shell_call_simple(struct shell *sh, const char *command, const char *name, const char *value,
 		      bool quiet, struct json_value *returned);
 int shell_hmp_line(struct shell *sh, const char *line);
+/* The same with the words from `first` on as the line; there is one at least. */
+int shell_hmp_words(struct shell *sh, const struct words *words, size_t first);
 
 /* output.c */
+/* Whatever is shown next begins on a line of its own. */
+void shell_wipe_bar(struct shell *sh);
 /* Shows text, through a pager if it is long and somebody sits there.  Frees it. */
 void shell_output(struct shell *sh, struct text *text);
 void shell_output_return(struct shell *sh, const struct json_value *returned);
@@ -73,8 +81,8 @@ int shell_complain_reply(struct shell *sh, const struct json_value *error);
 /* The connection is gone: says why.  Returns SHELL_GONE. */
 int shell_lost(struct shell *sh, const struct error *err);
 void shell_json_line(struct shell *sh, const char *name, const struct json_value *value);
-/* Size of the screen that output goes to. */
-void shell_measure(struct shell *sh, unsigned int *rows);
+/* The size of the screen that output goes to: the width into sh->style; returns its rows, or 0. */
+unsigned int shell_measure(struct shell *sh);
 /* After ECANCELED: behind the ^C that the terminal has shown. */
 void shell_after_interrupt(struct shell *sh, const struct error *err);
 bool shell_confirm(struct shell *sh, const char *question);
@@ -82,7 +90,6 @@ bool shell_confirm(struct shell *sh, const char *question);
 /* events.c */
 void shell_event(void *shell, const struct json_value *event);
 int shell_wait_event(struct shell *sh, const char *name);
-int local_events(struct shell *sh, const struct words *words);
 
 /* local.c: a command of the shell itself; NULL when it is none. */
 typedef int local_fn(struct shell *sh, const struct words *words, const char *line);
@@ -95,8 +102,7 @@ const struct local_command *local_at(size_t index);
 const struct candidates *local_names(void);
 void local_names_free(void);
 
-int help_command(struct shell *sh, const struct words *words);          /* help.c */
-int watch_command(struct shell *sh, const struct words *words, const char *line);
+local_fn events_command, help_command, watch_command;           /* in files of their own */
 
 /*
  * progress.c: follows the work that a command has begun, if it is of that kind: with a bar when

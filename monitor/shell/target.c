@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "monitor/shell/candidates.h"
+
 #define SYSTEM_DIRECTORY "/run/vmond"
 #define SUFFIX           ".sock"
 #define DIRECTORIES      2
@@ -44,22 +46,38 @@ static char *socket_of(const char *directory, const char *name)
 	return NULL;
 }
 
+/* The length of a file's name without the suffix; 0 when it is not a name with that behind it. */
+static size_t name_length(const char *file)
+{
+	size_t len = strlen(file), n = strlen(SUFFIX);
+
+	return len > n && strcmp(file + len - n, SUFFIX) == 0 ? len - n : 0;
+}
+
+char *target_name(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	size_t len = name_length(file);
+
+	return len ? strndup(file, len) : strdup(file);
+}
+
 static void list_directory(struct candidates *list, const char *directory)
 {
 	DIR *dir = directory ? opendir(directory) : NULL;
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name), n = strlen(SUFFIX);
+		size_t len = name_length(entry->d_name);
 
-		if (len > n && strcmp(entry->d_name + len - n, SUFFIX) == 0)
-			candidates_add_prefixed(list, "", entry->d_name, len - n, ' ', NULL);
+		if (len)
+			candidates_add_prefixed(list, "", entry->d_name, len, ' ', NULL);
 	}
 	if (dir)
 		closedir(dir);
 }
 
-void target_list(struct candidates *list)
+static void list_names(struct candidates *list)
 {
 	unsigned int i;
 
@@ -99,7 +117,7 @@ static char *find_only(struct error *err)
 	char *path = NULL, names[200] = "";
 	size_t i, used = 0;
 
-	target_list(&list);
+	list_names(&list);
 	if (list.count == 1)
 		path = find_name(list.item[0].text, err);
 	for (i = 0; i < list.count && used < sizeof(names); i++)

@@ -2,7 +2,6 @@
 #ifndef MONITOR_SHELL_TARGET_H
 #define MONITOR_SHELL_TARGET_H
 
-#include "monitor/shell/candidates.h"
 #include "vmm/error.h"
 
 /*
@@ -13,7 +12,7 @@
  */
 char *target_find(const char *target, struct error *err);
 
-/* The names of the VMs that have sockets in these directories. */
-void target_list(struct candidates *list);
+/* What to call the VM whose socket is at `path`: the file's name, without ".sock".  To be freed. */
+char *target_name(const char *path);
 
 #endif

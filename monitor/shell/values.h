@@ -23,7 +23,6 @@ const struct json_value *value_items(const struct json_value *object, const char
 /* Parses one complete value.  False, and *value JSON_NULL, when `text` is not just that. */
 bool value_parse(struct json_value *value, const char *text, size_t len);
 
-
 /*
  * Calls `fn` for each value inside `value` that has nothing inside but scalars, with its path from
  * there, such as "qemu.major".  Arrays count as such if all their items are scalars.  Returns

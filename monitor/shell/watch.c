@@ -73,11 +73,8 @@ static void cut(struct text *out, const char *line, size_t len, unsigned int wid
 		else
 			text_append(out, line + i, 1);
 	}
-	while (width && out->len && escape_columns(out->bytes, out->len) > width) {
-		do
-			out->len--;
-		while (out->len && ((unsigned char)out->bytes[out->len] & 0xc0) == 0x80);
-	}
+	if (width)
+		out->len = escape_fit(out->bytes, out->len, width);
 }
 
 void watch_mark(struct text *out, const struct style *style, const char *before, const char *now,
@@ -131,22 +128,24 @@ static void leave_screen(struct screen *screen)
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &screen->before);
 }
 
-static void draw(struct shell *sh, struct screen *screen, const struct style *style,
-		 const char *line, double seconds, struct text *now)
+static void draw(struct shell *sh, struct screen *screen, const char *line, double seconds,
+		 struct text *now)
 {
+	/* Without colours what has changed is marked all the same. */
+	struct style style = { .colour = true };
 	struct text out = { 0 };
 	time_t t = time(NULL);
-	unsigned int rows;
+	unsigned int rows = shell_measure(sh);
 	struct tm local;
 	char head[256];
 
-	shell_measure(sh, &rows);
+	style.width = sh->style.width;
 	localtime_r(&t, &local);
 	snprintf(head, sizeof(head), "every %g s: %.100s   %02d:%02d:%02d   (any key ends it)",
 		 seconds, line, local.tm_hour, local.tm_min, local.tm_sec);
-	text_printf(&out, "\033[H\033[J%s%.*s%s\n", paint_begin(style, PAINT_DIM),
-		    (int)sh->style.width, head, paint_end(style));
-	watch_mark(&out, style, screen->last, now->bytes ? now->bytes : "",
+	text_printf(&out, "\033[H\033[J%s%.*s%s\n", paint_begin(&style, PAINT_DIM),
+		    (int)style.width, head, paint_end(&style));
+	watch_mark(&out, &style, screen->last, now->bytes ? now->bytes : "",
 		   rows > 3 ? rows - 2 : 1);
 	if (!out.failed)
 		fwrite(out.bytes, 1, out.len, stdout);
@@ -187,8 +186,7 @@ static bool pause_for(struct shell *sh, struct screen *screen, double seconds)
 
 static int repeat(struct shell *sh, const char *line, double seconds)
 {
-	const struct style style = sh->style;
-	struct style shown = style;
+	const bool colour = sh->style.colour;
 	struct screen screen = { 0 };
 	int rc;
 
@@ -196,18 +194,13 @@ static int repeat(struct shell *sh, const char *line, double seconds)
 	enter_screen(&screen);
 	do {
 		struct text now = { 0 };
-		unsigned int rows;
 
 		sh->capture = &now;
 		sh->style.colour = false;
 		rc = shell_execute(sh, line, NULL);
 		sh->capture = NULL;
-		shell_measure(sh, &rows);
-		shown.width = sh->style.width;
-		/* Without colours what has changed is marked all the same. */
-		shown.colour = true;
-		draw(sh, &screen, &shown, line, seconds, &now);
-		sh->style.colour = style.colour;
+		sh->style.colour = colour;
+		draw(sh, &screen, line, seconds, &now);
 	} while (rc != SHELL_GONE && sh->server && pause_for(sh, &screen, seconds));
 	free(screen.last);
 	leave_screen(&screen);

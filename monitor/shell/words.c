@@ -214,6 +214,13 @@ void words_free(struct words *words)
 	memset(words, 0, sizeof(*words));
 }
 
+bool word_names(const struct word *word, const char *name)
+{
+	size_t len = strlen(name);
+
+	return word->equals == len && strncmp(word->text, name, len) == 0;
+}
+
 const char *word_value(const struct word *word)
 {
 	return word->equals == WORD_NO_EQUALS ? word->text : word->text + word->equals + 1;

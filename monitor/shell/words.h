@@ -43,6 +43,9 @@ int words_add_empty(struct words *words, size_t at, struct error *err);
 
 void words_free(struct words *words);
 
+/* Whether a word is NAME=..., with this name. */
+bool word_names(const struct word *word, const char *name);
+
 /* The value of a word: what stands behind its =, or all of it. */
 const char *word_value(const struct word *word);
 
