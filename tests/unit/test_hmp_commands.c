@@ -25,8 +25,7 @@ static void setup(void)
 static void teardown(void)
 {
 	hmp_close();
-	machine_stop();
-	transfers_end();
+	teardown_machine();
 }
 
 static const struct line lines[] = {
