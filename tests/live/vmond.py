@@ -400,3 +400,19 @@ class LiveTest(unittest.TestCase):
                 self.assertEqual(message["event"], name)
             last.add(json.dumps(message))
         self.assertEqual(len(last), 1)
+
+
+class DirectoryTest(LiveTest):
+    """One that has a directory, which is empty at first."""
+
+    def setUp(self):
+        self.directory = self.temporary_directory()
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, data):
+        """A file with these bytes; returns its path."""
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)
