@@ -113,31 +113,36 @@ static void list_properties(struct json_writer *w, const char *type, const char 
 	json_write_array_end(w);
 }
 
-int qmp_qom_list_properties(struct qmp_call *call)
+/* The type that "typename" names; the error calls it a `kind`. */
+static int find_type(struct qmp_call *call, const char *kind, struct qom_type *type)
 {
 	const char *name = argument(call, "typename");
+
+	if (qom_find_type(name, type))
+		return 0;
+	call->error_class = QMP_DEVICE_NOT_FOUND;
+	return error_set(&call->error, ENODEV, "%s '%s' not found", kind, name);
+}
+
+int qmp_qom_list_properties(struct qmp_call *call)
+{
 	struct qom_type type;
 
-	if (!qom_find_type(name, &type)) {
-		call->error_class = QMP_DEVICE_NOT_FOUND;
-		return error_set(&call->error, ENODEV, "Class '%s' not found", name);
-	}
-	list_properties(call->reply, name, NULL);
+	if (find_type(call, "Class", &type) < 0)
+		return -1;
+	list_properties(call->reply, type.name, NULL);
 	return 0;
 }
 
 int qmp_device_list_properties(struct qmp_call *call)
 {
-	const char *name = argument(call, "typename");
 	struct qom_type type;
 
-	if (!qom_find_type(name, &type)) {
-		call->error_class = QMP_DEVICE_NOT_FOUND;
-		return error_set(&call->error, ENODEV, "Device '%s' not found", name);
-	}
-	if (type.abstract || !qom_is_a(name, "device"))
+	if (find_type(call, "Device", &type) < 0)
+		return -1;
+	if (type.abstract || !qom_is_a(type.name, "device"))
 		return error_set(&call->error, EINVAL,
 				 "Parameter 'typename' expects a non-abstract device type");
-	list_properties(call->reply, name, "device");
+	list_properties(call->reply, type.name, "device");
 	return 0;
 }

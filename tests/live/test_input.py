@@ -11,18 +11,7 @@ import subprocess
 import vmond
 
 
-class Input(vmond.LiveTest):
-    def setUp(self):
-        self.directory = self.temporary_directory()
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
-    def write(self, name, data):
-        with open(self.path(name), "wb") as f:
-            f.write(data)
-        return self.path(name)
-
+class Input(vmond.DirectoryTest):
     def assert_fails(self, status, pattern, *argv, done=None):
         """`vmond run ARGV` must fail so, and leave the directory as it was."""
         before = sorted(os.listdir(self.directory))

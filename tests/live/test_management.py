@@ -14,14 +14,8 @@ QEMU = shutil.which("qemu-system-x86_64")
 RESET = {"guest": False, "reason": "host-qmp-system-reset"}
 
 
-class Probe(vmond.LiveTest):
+class Probe(vmond.DirectoryTest):
     """The stack finds out what the program can, without a guest."""
-
-    def setUp(self):
-        self.directory = self.temporary_directory()
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
 
     def start(self):
         done = vmond.run("run", "--paused", "--monitor", "unix:" + self.path("monitor"),
@@ -88,11 +82,8 @@ class Probe(vmond.LiveTest):
             self.assertEqual(properties[0], {"name": "type", "type": "string"})
 
 
-class Domain(vmond.LiveTest):
+class Domain(vmond.DirectoryTest):
     """A domain, from its start to its end."""
-
-    def setUp(self):
-        self.directory = self.temporary_directory()
 
     def connect(self, machine):
         """In the place of the client that the machine has come with."""
@@ -200,7 +191,7 @@ class Domain(vmond.LiveTest):
         client.event("SHUTDOWN", {"guest": False})
 
     def test_save_and_restore(self):
-        path = os.path.join(self.directory, "save")
+        path = self.path("save")
         with self.machine(paused=True) as m:
             client = self.start(m)
             client.must("cont")

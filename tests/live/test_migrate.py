@@ -14,19 +14,10 @@ from test_snapshot import SnapshotTest, quit_and_read, wait_moved, want_events
 COMPLETED = [("MIGRATION", {"status": s}) for s in ("setup", "active", "completed")]
 
 
-class MigrateTest(SnapshotTest):
-    def setUp(self):
-        self.directory = self.temporary_directory()
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
+class MigrateTest(vmond.DirectoryTest, SnapshotTest):
     def module(self):
         """A file that makes a guest's memory too large for any buffer on the way."""
-        path = self.path("module")
-        with open(path, "wb") as f:
-            f.write(random.Random(3).randbytes(16 << 20))
-        return path
+        return self.write("module", random.Random(3).randbytes(16 << 20))
 
     def big(self):
         """A running guest with much in its memory."""
@@ -346,8 +337,7 @@ class Failures(MigrateTest):
             text = m.serial.text()
         with open(self.path("stream"), "rb") as f:
             data = f.read()
-        with open(self.path("short"), "wb") as f:
-            f.write(data[:-20])
+        self.write("short", data[:-20])
         with vmond.Machine(None, "--incoming", "defer") as d:
             want_events(d.qmp)
             self.assert_refused(d.qmp, "No such file", "migrate-incoming",

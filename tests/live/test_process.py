@@ -8,13 +8,7 @@ import signal
 import vmond
 
 
-class Process(vmond.LiveTest):
-    def setUp(self):
-        self.directory = self.temporary_directory()
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
+class Process(vmond.DirectoryTest):
     def options(self):
         return ["--kernel", vmond.guest("long.elf"), "--monitor", "unix:" + self.path("monitor"),
                 "--serial", "file:" + self.path("serial"), "--pidfile", self.path("pid")]

@@ -34,6 +34,12 @@ class TerminalTest(vmond.LiveTest):
         self.addCleanup(term.close)
         return term
 
+    def completes(self, term, text, screen):
+        """The screen becomes like this when that is typed, with its tabs; the line is given up."""
+        term.type(text, enter=False)
+        term.wait(screen)
+        term.keys("C-u")
+
     def test_session(self):
         m = self.machine()
         term = self.open(m.monitor_path)
@@ -83,22 +89,14 @@ class TerminalTest(vmond.LiveTest):
         m = self.machine()
         term = self.open(m.monitor_path)
         term.wait(r">$")
-        term.type("query-statu\t", enter=False)
-        term.wait(r"^web \(prelaunch\)> query-status$")
-        term.keys("C-u")
+        self.completes(term, "query-statu\t", r"^web \(prelaunch\)> query-status$")
         # What there is, with descriptions, and the line again.
         term.type("set-action pan\t\t", enter=False)
         term.wait(r"^exit-failure +The machine shuts down.*\n(.*\n)+web .*> set-action panic=$")
-        term.type("n\t", enter=False)
-        term.wait(r"> set-action panic=none$")
-        term.keys("C-u")
-        term.type("info vc\t", enter=False)
-        term.wait(r"> info vcpu-sync$")
-        term.keys("C-u")
+        self.completes(term, "n\t", r"> set-action panic=none$")
+        self.completes(term, "info vc\t", r"> info vcpu-sync$")
         term.type("migrate uri=file:/nonexi\t", enter=False)
-        term.type("x", enter=False)
-        term.wait(r"> migrate uri=file:/nonexix$")
-        term.keys("C-u")
+        self.completes(term, "x", r"> migrate uri=file:/nonexix$")
         # What is quoted in another way than it has to be is written anew.
         with open(m.path("a b"), "wb"):
             pass
@@ -354,26 +352,20 @@ class TerminalTest(vmond.LiveTest):
         """The same session with QEMU."""
         term = self.open(shell.Qemu(self).path)
         term.wait(r"^peer \(prelaunch\)>$")
-        term.type("query-stat\t\t", enter=False)
-        term.wait(r"^query-stats +query-stats-schemas +query-status\n(.*\n)*peer.*> query-stat$")
-        term.keys("C-u")
+        self.completes(
+            term, "query-stat\t\t",
+            r"^query-stats +query-stats-schemas +query-status\n(.*\n)*peer.*> query-stat$")
         term.type("qom-get path=/mach\t", enter=False)
-        term.type("/per\t", enter=False)
-        term.wait(r"> qom-get path=/machine/peripheral")
-        term.keys("C-u")
-        term.type("qom-get /mach\t ty\t", enter=False)
-        term.wait(r"> qom-get /machine type$")
-        term.keys("C-u")
-        term.type("migrate-set-capabilities cap\t\tcap\teve\t", enter=False)
-        term.wait(r"> migrate-set-capabilities capabilities\.0\.capability=events$")
-        term.keys("C-u")
+        self.completes(term, "/per\t", r"> qom-get path=/machine/peripheral")
+        self.completes(term, "qom-get /mach\t ty\t", r"> qom-get /machine type$")
+        self.completes(term, "migrate-set-capabilities cap\t\tcap\teve\t",
+                       r"> migrate-set-capabilities capabilities\.0\.capability=events$")
         term.type("cont")
         term.wait(r" RESUME\n(.*\n)?peer \(running\)>$")
         term.type("info status")
         term.wait(r"^VM status: running\n")
-        term.type("info bloc\t\t", enter=False)
-        term.wait(r"^block-jobs +show progress of ongoing block device operations\n")
-        term.keys("C-u")
+        self.completes(term, "info bloc\t\t",
+                       r"^block-jobs +show progress of ongoing block device operations\n")
         term.type("dump-guest-memory off file:/dev/null")
         term.wait(r"^dump-guest-memory: completed, [\d.]+ MiB, [\d.]+ s\n")
         term.type("migrate 'exec:cat > /dev/null'")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Xen PV-on-HVM guests: the leaves, the MSR, and the pages that it has written."""
 
-import os
 import re
 
 import vmond
@@ -39,23 +38,14 @@ def shown(*values):
     return " ".join(f"(?:0{{8}})?{v:08x}" for v in values)
 
 
-class Xen(vmond.LiveTest):
+class Xen(vmond.DirectoryTest):
     paths = None
-
-    def setUp(self):
-        self.directory = self.temporary_directory()
-
-    def file(self, name, content):
-        path = os.path.join(self.directory, name)
-        with open(path, "wb") as f:
-            f.write(content)
-        return path
 
     def option(self, mode="long", pages=(1, 1), more=""):
         """--xen-hvm with blobs that the guest of that mode can run."""
         code = 16 if mode == "real" else 32
         self.blobs = {32: blob(0x32, pages[0], code), 64: blob(0x64, pages[1])}
-        self.files = {bits: self.file(f"blob{bits}", content)
+        self.files = {bits: self.write(f"blob{bits}", content)
                       for bits, content in self.blobs.items()}
         return f"blob32={self.files[32]},blob64={self.files[64]}{more}"
 
@@ -199,7 +189,7 @@ class Xen(vmond.LiveTest):
 
     def test_xen_short_blob(self):
         """A file that ends within a page is filled up, with zeros."""
-        path = self.file("short", blob(0x64, 2)[:PAGE + 6 * STUB])
+        path = self.write("short", blob(0x64, 2)[:PAGE + 6 * STUB])
         with vmond.Machine(GUESTS["long"], "--xen-hvm", f"blob64={path}", typed=True) as m:
             m.serial.wait("^page 1 ok "
                           f"{shown(value(0x64, 1, 0), value(0x64, 1, 5), 0)}$")
@@ -254,7 +244,7 @@ class Xen(vmond.LiveTest):
 
     def test_xen_clone(self):
         """Its blobs come along, and nothing but the guest writes a page, on whatever way."""
-        path = os.path.join(self.directory, "snapshot")
+        path = self.path("snapshot")
         for mode, image in GUESTS.items():
             with self.subTest(mode), \
                     vmond.Machine(image, "--xen-hvm", self.option(mode), typed=True) as m:
@@ -287,7 +277,7 @@ class Xen(vmond.LiveTest):
                     self.assertEqual(m.stderr(), "")
 
     def test_xen_clone_refused(self):
-        path = os.path.join(self.directory, "snapshot")
+        path = self.path("snapshot")
         with vmond.Machine(GUESTS["long"], "--xen-hvm", self.option(), typed=True) as m:
             m.serial.wait("^done$")
             self.save(m, path)
@@ -308,7 +298,7 @@ class Xen(vmond.LiveTest):
                              "leave out the option\n"))
 
     def test_xen_incoming(self):
-        stream = os.path.join(self.directory, "stream")
+        stream = self.path("stream")
         with vmond.Machine(GUESTS["prot"], "--xen-hvm", self.option("prot"), typed=True) as m:
             m.serial.wait("^done$")
             m.qmp.command("stop")
@@ -323,9 +313,9 @@ class Xen(vmond.LiveTest):
                 self.again(m, key, 0x32, 0)
 
     def test_xen_refused(self):
-        big = self.file("big", b"\x90" * (255 * PAGE + 1))
-        most = self.file("most", b"\x90" * (255 * PAGE))
-        empty = self.file("empty", b"")
+        big = self.write("big", b"\x90" * (255 * PAGE + 1))
+        most = self.write("most", b"\x90" * (255 * PAGE))
+        empty = self.write("empty", b"")
         for option, status, text in (
                 ("blob32=/nowhere", 1, "blob32 /nowhere: can not open it: No such file"),
                 (f"blob64={big}", 1, "has more than 255 pages"),

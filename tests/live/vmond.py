@@ -387,3 +387,32 @@ class LiveTest(unittest.TestCase):
             qmp.command(name, **arguments)
         self.assertRegex(caught.exception.desc, desc)
         return caught.exception
+
+    def assert_all_hear(self, qmp, clients, times):
+        """A guest that runs is stopped and goes on; every client is told, and in the same words."""
+        for _ in range(times):
+            qmp.command("stop")
+            qmp.command("cont")
+        last = set()
+        for client in clients:
+            for name in ["STOP", "RESUME"] * times:
+                message = client.receive()
+                self.assertEqual(message["event"], name)
+            last.add(json.dumps(message))
+        self.assertEqual(len(last), 1)
+
+
+class DirectoryTest(LiveTest):
+    """One that has a directory, which is empty at first."""
+
+    def setUp(self):
+        self.directory = self.temporary_directory()
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, data):
+        """A file with these bytes; returns its path."""
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)

@@ -188,3 +188,22 @@ void fill_guest(void)
 	for (uint64_t gpa = 0; gpa < machine.vm->memory.size; gpa += 4096)
 		memory_write(&machine.vm->memory, gpa, &gpa, sizeof(gpa));
 }
+
+void setup_guest(void)
+{
+	transfers_begin();
+	machine_start(2);
+	fill_guest();
+}
+
+void setup_incoming(void)
+{
+	transfers_begin();
+	machine_wait(1);
+}
+
+void teardown_machine(void)
+{
+	machine_stop();
+	transfers_end();
+}

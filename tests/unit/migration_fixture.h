@@ -53,4 +53,12 @@ const char *error_now(void);
 /* vCPUs of a guest in long mode, with distinct state that lets it go on. */
 void fill_guest(void);
 
+/*
+ * Fixtures of test cases: a machine of two vCPUs and fill_guest(), or one that waits for incoming
+ * state; and the end of any.
+ */
+void setup_guest(void);
+void setup_incoming(void);
+void teardown_machine(void);
+
 #endif

@@ -22,12 +22,6 @@ static void setup(void)
 	machine_start(2);
 }
 
-static void teardown(void)
-{
-	machine_stop();
-	transfers_end();
-}
-
 static int start(enum dirty_rate_mode mode, unsigned int milliseconds)
 {
 	const struct dirty_rate_config config = { mode, milliseconds, 512 };
@@ -193,14 +187,6 @@ START_TEST(no_memory)
 }
 END_TEST
 
-static void setup_incoming(void)
-{
-	memset(&err, 0, sizeof(err));
-	transfers_begin();
-	machine.config.incoming = true;
-	ck_assert_int_eq(machine_try(1, &err), 0);
-}
-
 START_TEST(not_before_it_has_come)
 {
 	ck_assert_int_eq(start(DIRTY_RATE_PAGE_SAMPLING, 1), -1);
@@ -213,7 +199,7 @@ Suite *dirty_rate_suite(void)
 	Suite *suite = suite_create("dirty_rate");
 	TCase *tc = tcase_create("dirty_rate"), *incoming = tcase_create("incoming");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, setup, teardown_machine);
 	tcase_add_test(tc, unstarted);
 	tcase_add_test(tc, sampling);
 	tcase_add_test(tc, logging);
@@ -222,7 +208,7 @@ Suite *dirty_rate_suite(void)
 	tcase_add_test(tc, log_refused_half_way);
 	tcase_add_test(tc, no_memory);
 	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(incoming, setup_incoming, teardown);
+	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, not_before_it_has_come);
 	suite_add_tcase(suite, incoming);
 	return suite;

@@ -28,20 +28,6 @@ static struct far_end end;
 static struct error err;
 static uint8_t buf[RAM];
 
-static void setup(void)
-{
-	memset(&err, 0, sizeof(err));
-	transfers_begin();
-	machine_start(2);
-	fill_guest();
-}
-
-static void teardown(void)
-{
-	machine_stop();
-	transfers_end();
-}
-
 static int dump_to(const struct migration_channel *channel, const struct dump_config *config)
 {
 	memset(&err, 0, sizeof(err));
@@ -350,14 +336,6 @@ START_TEST(no_memory)
 }
 END_TEST
 
-static void setup_incoming(void)
-{
-	memset(&err, 0, sizeof(err));
-	transfers_begin();
-	machine.config.incoming = true;
-	ck_assert_int_eq(machine_try(1, &err), 0);
-}
-
 START_TEST(nothing_there_yet)
 {
 	struct migration_channel channel = to_memory(&end);
@@ -373,7 +351,7 @@ Suite *dump_suite(void)
 	Suite *suite = suite_create("dump");
 	TCase *tc = tcase_create("dump"), *incoming = tcase_create("incoming");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, setup_guest, teardown_machine);
 	tcase_add_test(tc, of_a_running_machine);
 	tcase_add_test(tc, of_one_that_does_not_run);
 	tcase_add_test(tc, content);
@@ -386,7 +364,7 @@ Suite *dump_suite(void)
 	tcase_add_test(tc, registers_can_not_be_read);
 	tcase_add_test(tc, no_memory);
 	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(incoming, setup_incoming, teardown);
+	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, nothing_there_yet);
 	suite_add_tcase(suite, incoming);
 	return suite;

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,9 +79,23 @@ static void open_core(struct core_file *core)
 	core_file_open(core, fd);
 }
 
+/* At `va` is what RAM has from `gpa` on. */
+static void check_content(const struct core_file *core, uint64_t va, uint64_t gpa, size_t len)
+{
+	ck_assert_msg(core_file_read(core, va, buf, len), "no 0x%" PRIx64, va);
+	ck_assert_msg(memcmp(buf, memory.host + gpa, len) == 0, "at 0x%" PRIx64, va);
+}
+
 static void put_entry(uint64_t gpa, uint64_t entry)
 {
 	ck_assert(memory_write(&memory, gpa, &entry, sizeof(entry)));
+}
+
+/* A vCPU in long mode, whose tables are at `root`. */
+static void set_paging(unsigned int i, uint64_t root)
+{
+	cpu[i].sregs = (struct kvm_sregs2)LONG;
+	cpu[i].sregs.cr3 = root;
 }
 
 /* A page of tables at `root` with 4-level paging, whose 2 MiB pages start at va 0: those of `leaf`. */
@@ -241,8 +256,7 @@ START_TEST(holes)
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	ck_assert_int_eq(st.st_size, PAGE + RAM);
 	ck_assert_int_le(st.st_blocks * 512, 16 * PAGE);
-	ck_assert(core_file_read(&core, 0, buf, RAM));
-	ck_assert_int_eq(memcmp(buf, memory.host, RAM), 0);
+	check_content(&core, 0, 0, RAM);
 	core_file_close(&core);
 }
 END_TEST
@@ -259,8 +273,7 @@ START_TEST(runs)
 			memset(memory.host + page * PAGE, 1 + (random >> 40) % 255, PAGE);
 	}
 	open_core(&core);
-	ck_assert(core_file_read(&core, 0, buf, RAM));
-	ck_assert_int_eq(memcmp(buf, memory.host, RAM), 0);
+	check_content(&core, 0, 0, RAM);
 	core_file_close(&core);
 }
 END_TEST
@@ -277,16 +290,14 @@ START_TEST(no_holes)
 	lseek(fd, 0, SEEK_SET);
 	memset(memory.host + 0x300000, 1, PAGE);
 	open_core(&core);
-	ck_assert(core_file_read(&core, 0, buf, RAM));
-	ck_assert_int_eq(memcmp(buf, memory.host, RAM), 0);
+	check_content(&core, 0, 0, RAM);
 	core_file_close(&core);
 	/* Written behind what is there. */
 	ck_assert_int_eq(ftruncate(fd, 0), 0);
 	lseek(fd, 0, SEEK_SET);
 	ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
 	open_core(&core);
-	ck_assert(core_file_read(&core, 0, buf, RAM));
-	ck_assert_int_eq(memcmp(buf, memory.host, RAM), 0);
+	check_content(&core, 0, 0, RAM);
 	core_file_close(&core);
 }
 END_TEST
@@ -320,8 +331,7 @@ START_TEST(filter)
 		ck_assert_uint_eq(job.transfer.total, len);
 		ck_assert_int_eq(fstat(fd, &st), 0);
 		ck_assert_uint_eq((uint64_t)st.st_size, core.phdr[1].p_offset + len);
-		ck_assert(core_file_read(&core, begin, buf, len));
-		ck_assert_int_eq(memcmp(buf, memory.host + begin, len), 0);
+		check_content(&core, begin, begin, len);
 		core_file_close(&core);
 	}
 	job.config.begin = RAM;
@@ -345,8 +355,7 @@ START_TEST(paging)
 	for (unsigned int i = 0; i < RAM; i += PAGE)
 		put_number(memory.host + i + 8, i);
 	put_tables(0x10000, 6, leaf);
-	cpu[0].sregs = (struct kvm_sregs2)LONG;
-	cpu[0].sregs.cr3 = 0x10000;
+	set_paging(0, 0x10000);
 	job.config.paging = true;
 	open_core(&core);
 	/* The page outside of RAM is not there. */
@@ -357,8 +366,7 @@ START_TEST(paging)
 	ck_assert_uint_eq(core.phdr[2].p_vaddr, 0x600000);
 	ck_assert_uint_eq(core.phdr[2].p_paddr, 0);
 	ck_assert_uint_eq(core.phdr[3].p_vaddr, 0xa00000);
-	ck_assert(core_file_read(&core, 0x1ff000, buf, 2 * PAGE));
-	ck_assert_int_eq(memcmp(buf, memory.host + 0x3ff000, 2 * PAGE), 0);
+	check_content(&core, 0x1ff000, 0x3ff000, 2 * PAGE);
 	ck_assert(!core_file_read(&core, 0x3ff000, buf, 2 * PAGE));
 	core_file_close(&core);
 }
@@ -376,8 +384,7 @@ START_TEST(paging_of_several)
 	job.nr_cpus = 3;
 	for (unsigned int i = 0; i < 2; i++) {
 		put_tables(0x10000 + i * 0x10000, 3, leaf[i]);
-		cpu[i].sregs = (struct kvm_sregs2)LONG;
-		cpu[i].sregs.cr3 = 0x10000 + i * 0x10000;
+		set_paging(i, 0x10000 + i * 0x10000);
 	}
 	cpu[2].sregs = cpu[0].sregs;
 	job.config.paging = true;
@@ -420,8 +427,7 @@ START_TEST(inner_guest)
 		if (i != 1)
 			put_entry(0x14000 + i * 8, (0x100000 + (uint64_t)(i ^ 2) * PAGE) | 3);
 	put_entry(0x12000, LEAF(0));
-	cpu[0].sregs = (struct kvm_sregs2)LONG;
-	cpu[0].sregs.cr3 = 0x20000;
+	set_paging(0, 0x20000);
 	cpu[0].space.nested = true;
 	cpu[0].space.outer = (struct kvm_sregs2)LONG;
 	cpu[0].space.outer.cr3 = 0x10000;
@@ -434,8 +440,7 @@ START_TEST(inner_guest)
 	ck_assert_uint_eq(core.phdr[1].p_filesz, PAGE);
 	ck_assert_uint_eq(core.phdr[2].p_vaddr, 2 * PAGE);
 	ck_assert_uint_eq(core.phdr[2].p_paddr, 0x100000);
-	ck_assert(core_file_read(&core, 0, buf, PAGE));
-	ck_assert_int_eq(memcmp(buf, memory.host + 0x102000, PAGE), 0);
+	check_content(&core, 0, 0x102000, PAGE);
 	ck_assert(!core_file_read(&core, PAGE, buf, 1));
 	core_file_close(&core);
 }
@@ -448,8 +453,7 @@ START_TEST(huge_page)
 
 	put_entry(0x10000, 0x11003);
 	put_entry(0x11000 + 8, LEAF(0));
-	cpu[0].sregs = (struct kvm_sregs2)LONG;
-	cpu[0].sregs.cr3 = 0x10000;
+	set_paging(0, 0x10000);
 	job.config = (struct dump_config) {
 		.paging = true, .filter = true, .begin = 0x1800, .length = 0x10000,
 	};
@@ -462,8 +466,7 @@ START_TEST(huge_page)
 	ck_assert_uint_eq(core.phdr[1].p_filesz, 0x1800);
 	ck_assert_uint_eq(core.phdr[2].p_vaddr, 0x40010000);
 	ck_assert_uint_eq(core.phdr[2].p_filesz, 0x1800);
-	ck_assert(core_file_read(&core, 0x40010000, buf, 0x1800));
-	ck_assert_int_eq(memcmp(buf, memory.host + 0x10000, 0x1800), 0);
+	check_content(&core, 0x40010000, 0x10000, 0x1800);
 	core_file_close(&core);
 }
 END_TEST
@@ -480,8 +483,7 @@ static void put_scattered(unsigned int tables)
 		for (unsigned int n = 0; n < 512; n += 2)
 			put_entry(table + n * 8, (n * PAGE) | 3);
 	}
-	cpu[0].sregs = (struct kvm_sregs2)LONG;
-	cpu[0].sregs.cr3 = 0x10000;
+	set_paging(0, 0x10000);
 	job.config.paging = true;
 }
 

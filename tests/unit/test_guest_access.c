@@ -32,8 +32,7 @@ static void setup(void)
 static void teardown(void)
 {
 	free(before);
-	machine_stop();
-	transfers_end();
+	teardown_machine();
 }
 
 static int get(int cpu, uint64_t address, size_t len)
@@ -196,20 +195,6 @@ START_TEST(translating)
 }
 END_TEST
 
-static void setup_incoming(void)
-{
-	memset(&err, 0, sizeof(err));
-	transfers_begin();
-	machine.config.incoming = true;
-	ck_assert_int_eq(machine_try(1, &err), 0);
-}
-
-static void teardown_incoming(void)
-{
-	machine_stop();
-	transfers_end();
-}
-
 /* What comes in leaves out zero pages, which must be zero then. */
 START_TEST(before_it_has_come)
 {
@@ -235,7 +220,7 @@ Suite *guest_access_suite(void)
 	tcase_add_test(tc, while_it_is_saved);
 	tcase_add_test(tc, translating);
 	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(incoming, setup_incoming, teardown_incoming);
+	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, before_it_has_come);
 	suite_add_tcase(suite, incoming);
 	return suite;

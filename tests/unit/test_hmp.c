@@ -1,68 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "monitor/hmp.h"
-#include "monitor/monitor.h"
+#include "tests/unit/hmp_fixture.h"
 #include "tests/unit/suites.h"
-#include "tests/unit/vm_fixture.h"
 
 /* Texts expected here are those of QEMU 7.2, but where vmond has something of its own to say. */
 
-static struct event_base *base;
-static struct monitor *monitor;
-static struct text out;
-static struct hmp hmp;
-static unsigned int quits;
-
-static void quit(void *opaque)
-{
-	(void)opaque;
-	quits++;
-}
-
 static void setup(void)
 {
-	static const char uuid[] = "00000000-0000-0000-0000-000000000000";
-	struct error err;
-
 	machine_host();
 	machine_start(2);
-	base = event_base_new();
-	monitor = monitor_new(&(struct monitor_config){
-		.base = base, .vm = machine.vm, .name = "alpha", .uuid = uuid, .quit = quit,
-	}, &err);
-	ck_assert_ptr_nonnull(monitor);
-	hmp = (struct hmp){ .monitor = monitor, .vm = machine.vm, .out = &out };
-	quits = 0;
+	hmp_open();
 }
 
 static void teardown(void)
 {
-	text_free(&out);
-	monitor_free(monitor);
-	event_base_free(base);
+	hmp_close();
 	machine_stop();
 }
 
-static const char *run(const char *line)
-{
-	text_free(&out);
-	hmp_execute(&hmp, line);
-	ck_assert(!out.failed);
-	return out.bytes ? out.bytes : "";
-}
-
-struct line {
-	const char *line, *text;
-};
-
-#define TRY(names)      "Try \"help " names "\" for more information\n"
 #define BAD_CHAR(c)     "invalid char '" c "' in expression\n"
 
 static const struct line parsing[] = {
@@ -172,13 +133,13 @@ START_TEST(help)
 	ck_assert_str_eq(run("help stop"), "stop|s  -- pause the VM\n");
 	ck_assert_str_eq(run("? q y"), "quit|q  -- end the VM and its process\n");
 	ck_assert_ptr_nonnull(strstr(run("help"), "help|? [cmd] -- "));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\nx /fmt addr -- "));
-	ck_assert_ptr_null(strstr(out.bytes, "info status"));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\nx /fmt addr -- "));
+	ck_assert_ptr_null(strstr(hmp.out->bytes, "info status"));
 	ck_assert_ptr_nonnull(strstr(run("help info"), "\ninfo registers [-a|vcpu] -- "));
-	info = strdup(out.bytes);
+	info = strdup(hmp.out->bytes);
 	ck_assert_str_eq(run("info"), info);
 	free(info);
-	ck_assert_ptr_eq(strstr(run("help info status x"), "info status  -- "), out.bytes);
+	ck_assert_ptr_eq(strstr(run("help info status x"), "info status  -- "), hmp.out->bytes);
 }
 END_TEST
 
@@ -188,9 +149,9 @@ START_TEST(about_the_machine)
 	ck_assert_str_eq(run("info name"), "alpha\n");
 	ck_assert_str_eq(run("info uuid"), "00000000-0000-0000-0000-000000000000\n");
 	ck_assert_str_eq(run("info kvm"), "kvm support: enabled\n");
-	ck_assert_ptr_eq(strstr(run("info version"), "7.2.0vmond-"), out.bytes);
+	ck_assert_ptr_eq(strstr(run("info version"), "7.2.0vmond-"), hmp.out->bytes);
 	run("quit");
-	ck_assert_uint_eq(quits, 1);
+	ck_assert_uint_eq(hmp_quits, 1);
 }
 END_TEST
 
@@ -206,7 +167,7 @@ START_TEST(run_states)
 	ck_assert_str_eq(machine_events(),
 			 "RESUME STOP POWERDOWN RESET(host-qmp-system-reset)");
 	machine.vm->state = RUN_STATE_INTERNAL_ERROR;
-	ck_assert_ptr_eq(strstr(run("cont"), "Error: "), out.bytes);
+	ck_assert_ptr_eq(strstr(run("cont"), "Error: "), hmp.out->bytes);
 	ck_assert_str_eq(run("info status"), "VM status: paused (internal-error)\n");
 }
 END_TEST
@@ -329,10 +290,10 @@ START_TEST(long_dump)
 		"The dump ends here, after 1048576 bytes; pmemsave saves more to a file\n";
 
 	run("xp/99999999999999999999xb 0");
-	ck_assert_uint_lt(out.len, HMP_OUTPUT_MAX);
-	ck_assert_str_eq(out.bytes + out.len - strlen(cut), cut);
+	ck_assert_uint_lt(hmp.out->len, HMP_OUTPUT_MAX);
+	ck_assert_str_eq(hmp.out->bytes + hmp.out->len - strlen(cut), cut);
 	run("xp/99999999999999999999xg 0x1ffff0");
-	ck_assert_str_eq(out.bytes,
+	ck_assert_str_eq(hmp.out->bytes,
 			 "00000000001ffff0: 0x0000000000000000 0x0000000000000000\n"
 			 "0000000000200000: Cannot access memory\n");
 }
@@ -356,17 +317,17 @@ START_TEST(cpus)
 		 "* CPU #1: pc=0x0000000000001244 (halted) thread_id=%d\n",
 		 (int)machine.vm->vcpu[0].tid, (int)machine.vm->vcpu[1].tid);
 	ck_assert_str_eq(run("info cpus"), expected);
-	ck_assert_ptr_eq(strstr(run("info registers"), "\nCPU#1\n"), out.bytes);
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\nEIP=00001234 "));
-	ck_assert_ptr_nonnull(strstr(out.bytes, " HLT=1\n"));
-	ck_assert_ptr_eq(strstr(run("info registers 0"), "\nCPU#0\n"), out.bytes);
-	ck_assert_ptr_eq(strstr(out.bytes, "\nCPU#1\n"), NULL);
-	ck_assert_ptr_eq(strstr(run("info registers -a 1"), "\nCPU#0\n"), out.bytes);
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\n\nCPU#1\n"));
+	ck_assert_ptr_eq(strstr(run("info registers"), "\nCPU#1\n"), hmp.out->bytes);
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\nEIP=00001234 "));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, " HLT=1\n"));
+	ck_assert_ptr_eq(strstr(run("info registers 0"), "\nCPU#0\n"), hmp.out->bytes);
+	ck_assert_ptr_eq(strstr(hmp.out->bytes, "\nCPU#1\n"), NULL);
+	ck_assert_ptr_eq(strstr(run("info registers -a 1"), "\nCPU#0\n"), hmp.out->bytes);
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\n\nCPU#1\n"));
 	ck_assert_ptr_eq(strstr(run("info lapic"), "dumping local APIC state for CPU 1 \n"),
-			 out.bytes);
+			 hmp.out->bytes);
 	ck_assert_ptr_eq(strstr(run("info lapic 0"), "dumping local APIC state for CPU 0 \n"),
-			 out.bytes);
+			 hmp.out->bytes);
 }
 END_TEST
 
@@ -392,7 +353,7 @@ START_TEST(looking_writes_nothing)
 	machine_events();
 	/* A running VM goes on, and nobody hears of it. */
 	run(line);
-	ck_assert_ptr_eq(strstr(out.bytes ? out.bytes : "", "Error"), NULL);
+	ck_assert_ptr_eq(strstr(hmp.out->bytes ? hmp.out->bytes : "", "Error"), NULL);
 	ck_assert(vm_is_running(machine.vm));
 	ck_assert_str_eq(machine_events(), "");
 	run("stop");
@@ -416,15 +377,17 @@ START_TEST(vcpu_sync)
 	run("info registers 1");
 	ck_assert_ptr_nonnull(vcpu_state_regs_edit(&machine.vm->vcpu[1].state, &err));
 	run("info vcpu-sync");
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\n  1  regs             yes      yes  "));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\n  1  xsave            yes      -              1"
-				     "        0          1        0\n"));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\n  0  xsave            -        -              0"
-				     "        0          0        0\n"));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\n  1  regs             yes      yes  "));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes,
+		"\n  1  xsave            yes      -              1"
+		"        0          1        0\n"));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes,
+		"\n  0  xsave            -        -              0"
+		"        0          0        0\n"));
 	run("cont");
 	run("info vcpu-sync");
-	ck_assert_ptr_nonnull(strstr(out.bytes, "stop: 1 (vCPU), 0 (VM); clock policy: "));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\n  1  regs             -        -    "));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "stop: 1 (vCPU), 0 (VM); clock policy: "));
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\n  1  regs             -        -    "));
 }
 END_TEST
 
@@ -437,21 +400,21 @@ START_TEST(kernel_refuses)
 		entries[i] = machine_model(i)->entries;
 	fake_kvm_fail(machine.fake, (struct fake_fault){
 		.request = KVM_GET_XSAVE2, .vcpu = 1, .error = EIO });
-	ck_assert_ptr_eq(strstr(run("info registers -a"), "Error: "), out.bytes);
-	ck_assert_ptr_nonnull(strchr(out.bytes, '\n'));
-	ck_assert_ptr_null(strstr(out.bytes, "CPU#"));
+	ck_assert_ptr_eq(strstr(run("info registers -a"), "Error: "), hmp.out->bytes);
+	ck_assert_ptr_nonnull(strchr(hmp.out->bytes, '\n'));
+	ck_assert_ptr_null(strstr(hmp.out->bytes, "CPU#"));
 	/* Neither is left parked. */
 	for (int i = 0; i < 2; i++)
 		fake_vcpu_await_entries(machine_model(i), entries[i] + 1);
 	fake_kvm_heal(machine.fake);
-	ck_assert_ptr_eq(strstr(run("info registers -a"), "\nCPU#0\n"), out.bytes);
+	ck_assert_ptr_eq(strstr(run("info registers -a"), "\nCPU#0\n"), hmp.out->bytes);
 }
 END_TEST
 
 START_TEST(mtree)
 {
 	run("info mtree");
-	ck_assert_ptr_eq(strstr(out.bytes, "address-space: memory\n"
+	ck_assert_ptr_eq(strstr(hmp.out->bytes, "address-space: memory\n"
 		"  0000000000000000-ffffffffffffffff (prio 0, i/o): system\n"
 		"    0000000000000000-00000000001fffff (prio 0, ram): alias ram-below-4g @ram "
 		"0000000000000000-00000000001fffff\n"
@@ -460,11 +423,11 @@ START_TEST(mtree)
 		"\n"
 		"address-space: I/O\n"
 		"  0000000000000000-000000000000ffff (prio 0, i/o): io\n"
-		"    0000000000000020-0000000000000021 (prio 0, i/o): kvm-pic\n"), out.bytes);
-	ck_assert_ptr_nonnull(strstr(out.bytes,
+		"    0000000000000020-0000000000000021 (prio 0, i/o): kvm-pic\n"), hmp.out->bytes);
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes,
 		"    00000000000003f8-00000000000003ff (prio 0, i/o): serial\n"
 		"    00000000000004d0-00000000000004d0 (prio 0, i/o): kvm-elcr\n"));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "\nmemory-region: ram\n"
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "\nmemory-region: ram\n"
 		"  0000000000000000-00000000001fffff (prio 0, ram): ram\n\n"));
 }
 END_TEST

@@ -1,63 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "monitor/hmp.h"
-#include "monitor/monitor.h"
+#include "tests/unit/hmp_fixture.h"
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/suites.h"
 #include "vmm/dump/dump.h"
 
 /* More of the human monitor; texts are those of QEMU 7.2 where that has the command. */
 
-static struct event_base *base;
-static struct monitor *monitor;
-static struct text out;
-static struct hmp hmp;
 static uint8_t *ram;
 
 static void setup(void)
 {
-	static const char uuid[] = "00000000-0000-0000-0000-000000000000";
-	struct error err;
-
 	transfers_begin();
 	machine_start(2);
 	ram = machine.vm->memory.host;
-	base = event_base_new();
-	monitor = monitor_new(&(struct monitor_config){
-		.base = base, .vm = machine.vm, .name = "alpha", .uuid = uuid,
-	}, &err);
-	ck_assert_ptr_nonnull(monitor);
-	hmp = (struct hmp){ .monitor = monitor, .vm = machine.vm, .out = &out };
+	hmp_open();
 }
 
 static void teardown(void)
 {
-	text_free(&out);
-	monitor_free(monitor);
-	event_base_free(base);
-	machine_stop();
-	transfers_end();
+	hmp_close();
+	teardown_machine();
 }
-
-static const char *run(const char *line)
-{
-	text_free(&out);
-	hmp_execute(&hmp, line);
-	ck_assert(!out.failed);
-	return out.bytes ? out.bytes : "";
-}
-
-struct line {
-	const char *line, *text;
-};
-
-#define TRY(names)      "Try \"help " names "\" for more information\n"
 
 static const struct line lines[] = {
 	{ "p 1+1", "0x2\n" },
@@ -193,7 +162,7 @@ START_TEST(addresses)
 	machine_long_mode(0);
 	fake_kvm_fail(machine.fake, (struct fake_fault) { .request = KVM_GET_SREGS2, .vcpu = 0,
 							  .error = EIO });
-	ck_assert_ptr_eq(strstr(run("gva2gpa 0x40002000"), "Error: "), out.bytes);
+	ck_assert_ptr_eq(strstr(run("gva2gpa 0x40002000"), "Error: "), hmp.out->bytes);
 	fake_kvm_heal(machine.fake);
 	ck_assert_str_eq(run("gva2gpa 0x40001234"), "gpa: 0x2234\n");
 	ck_assert_str_eq(run("gva2gpa 0x40002000"), "Unmapped\n");
@@ -245,7 +214,7 @@ START_TEST(set)
 	ck_assert_str_eq(fake_kvm_names(machine.fake, fake_filter(mark, FAKE_ANY, KVM_CLASS_SET)),
 			 "SET_REGS");
 	ck_assert_ptr_eq(strstr(run("set $rip=0"), "Error: Registers can be set only while"),
-			 out.bytes);
+			 hmp.out->bytes);
 	vm_stop(machine.vm);
 	ck_assert_str_eq(run("set cs-base=0x10 fs=3"), "");
 	ck_assert_uint_eq(state->dirty, 1u << SUBSTATE_SREGS);
@@ -281,12 +250,12 @@ START_TEST(pic)
 		.read_reg_select = 1, .elcr = 0xc, .special_fully_nested_mode = 1,
 	};
 	run("info pic");
-	ck_assert_ptr_eq(strstr(out.bytes, "ioapic0: ver=0x11 id=0x00 sel=0x18 (redir[4])\n"
+	ck_assert_ptr_eq(strstr(hmp.out->bytes, "ioapic0: ver=0x11 id=0x00 sel=0x18 (redir[4])\n"
 		"  pin 0  0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed  physical\n"),
-		out.bytes);
-	ck_assert_ptr_nonnull(strstr(out.bytes,
+		hmp.out->bytes);
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes,
 		"  pin 4  0x030000000000e934 dest=3 vec=52  active-lo level        lowest logical\n"));
-	ck_assert_ptr_nonnull(strstr(out.bytes, "  IRR      4 9 \n  Remote IRR 4 \n"
+	ck_assert_ptr_nonnull(strstr(hmp.out->bytes, "  IRR      4 9 \n  Remote IRR 4 \n"
 		"pic1: irr=01 imr=de isr=02 hprio=3 irq_base=70 rr_sel=1 elcr=0c fnm=1\n"
 		"pic0: irr=00 imr=00 isr=00 hprio=0 irq_base=00 rr_sel=0 elcr=00 fnm=0\n"));
 	fake_kvm_fail(machine.fake, (struct fake_fault) { .request = KVM_GET_IRQCHIP, .vcpu = -1,
@@ -304,7 +273,7 @@ START_TEST(dump)
 	snprintf(line, sizeof(line), "dump-guest-memory -p %s 0x1000 0x2000", file_named("core"));
 	ck_assert_str_eq(run(line), "");
 	ck_assert_str_eq(run("stop"), "Error: There is a dump in process, please wait.\n");
-	ck_assert_ptr_eq(strstr(run("info dump"), "Status: active\nFinished: "), out.bytes);
+	ck_assert_ptr_eq(strstr(run("info dump"), "Status: active\nFinished: "), hmp.out->bytes);
 	do {
 		machine_dispatch();
 		vm_dump_info(machine.vm, &info);

@@ -17,20 +17,6 @@
 static struct far_end end;
 static struct error err;
 
-static void setup(void)
-{
-	memset(&err, 0, sizeof(err));
-	transfers_begin();
-	machine_start(2);
-	fill_guest();
-}
-
-static void teardown(void)
-{
-	machine_stop();
-	transfers_end();
-}
-
 static int begin(enum migration_kind kind)
 {
 	memset(&err, 0, sizeof(err));
@@ -598,7 +584,7 @@ Suite *migration_suite(void)
 	TCase *const all[] = { well, back, refusals, steps, cancel, guest, destroy };
 
 	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		tcase_add_checked_fixture(all[i], setup, teardown);
+		tcase_add_checked_fixture(all[i], setup_guest, teardown_machine);
 		suite_add_tcase(suite, all[i]);
 	}
 	tcase_add_test(well, out_of_a_running_machine);

@@ -56,11 +56,9 @@ static void save_running_guest(void)
 static void wait_for_state(unsigned int cpus, bool start_running, bool defer)
 {
 	machine_host();
-	machine.config.incoming = true;
 	machine.config.incoming_defer = defer;
 	machine.config.start_running = start_running;
-	ck_assert_msg(machine_try(cpus, &err) == 0, "%s", err.text);
-	ck_assert_int_eq(machine.vm->state, RUN_STATE_INMIGRATE);
+	machine_wait(cpus);
 }
 
 static void receive(void)
@@ -471,8 +469,7 @@ START_TEST(a_feature_that_only_vcpus_tell_of)
 
 	machine_host();
 	fake_kvm_poison(machine.fake, _i ? FAKE_MORE_CPUID : 0);
-	machine.config.incoming = true;
-	ck_assert_int_eq(machine_try(CPUS, &err), 0);
+	machine_wait(CPUS);
 	receive();
 	if (_i) {
 		ck_assert_int_eq(status_now(), MIGRATION_COMPLETED);

@@ -24,6 +24,9 @@ struct play {
 	int listener;
 	pthread_t thread;
 	struct loop loop;
+	struct server *server;          /* the client's side, since open_session() */
+	struct json_value reply;        /* of the last call that has succeeded */
+	struct error err;
 	unsigned int events, posts;
 };
 
@@ -92,9 +95,9 @@ static void start(struct play *play, const char *const *script)
 	ck_assert_int_eq(pthread_create(&play->thread, NULL, serve, play), 0);
 }
 
-static void stop(struct play *play, struct server *server)
+static void stop(struct play *play)
 {
-	server_free(server);
+	server_free(play->server);
 	pthread_join(play->thread, NULL);
 	close(play->listener);
 	unlink(play->path);
@@ -118,18 +121,19 @@ static void on_post(void *opaque, const struct json_value *returned)
 	play->posts++;
 }
 
-static struct server *open_server(struct play *play, struct error *err)
+static void open_session(struct play *play, const char *const *script)
 {
-	return server_connect(play->path, &play->loop, on_event, play, 60000, err);
+	start(play, script);
+	play->server = server_connect(play->path, &play->loop, on_event, play, 60000, &play->err);
+	ck_assert_msg(play->server, "%s", play->err.text);
 }
 
-static int call(struct server *server, const char *command, uint64_t deadline,
-		struct json_value *reply, struct error *err)
+static int call(struct play *play, const char *command, uint64_t deadline)
 {
 	struct json_writer w;
 
-	server_begin(server, &w, command, false);
-	return server_call(server, &w, deadline, reply, err);
+	server_begin(play->server, &w, command, false);
+	return server_call(play->server, &w, deadline, &play->reply, &play->err);
 }
 
 START_TEST(test_session)
@@ -141,23 +145,18 @@ START_TEST(test_session)
 		">end",
 		NULL
 	};
-	struct json_value reply;
 	struct play play;
-	struct server *server;
-	struct error err;
 
-	start(&play, script);
-	server = open_server(&play, &err);
-	ck_assert_msg(server, "%s", err.text);
-	ck_assert(server_has_oob(server));
-	ck_assert_int_eq(call(server, "query-name", UINT64_MAX, &reply, &err), 0);
-	ck_assert_str_eq(value_string(json_get(&reply, "return"), "name"), "x");
+	open_session(&play, script);
+	ck_assert(server_has_oob(play.server));
+	ck_assert_int_eq(call(&play, "query-name", UINT64_MAX), 0);
+	ck_assert_str_eq(value_string(json_get(&play.reply, "return"), "name"), "x");
 	ck_assert_uint_eq(play.events, 1);
-	json_clear(&reply);
-	ck_assert_int_eq(call(server, "query-status", UINT64_MAX, &reply, &err), 0);
-	ck_assert_str_eq(value_string(json_get(&reply, "error"), "desc"), "no");
-	json_clear(&reply);
-	stop(&play, server);
+	json_clear(&play.reply);
+	ck_assert_int_eq(call(&play, "query-status", UINT64_MAX), 0);
+	ck_assert_str_eq(value_string(json_get(&play.reply, "error"), "desc"), "no");
+	json_clear(&play.reply);
+	stop(&play);
 }
 END_TEST
 
@@ -169,20 +168,16 @@ START_TEST(test_late_reply)
 		"{\"return\": \"late\", \"id\": 2}", "{\"return\": \"quick\", \"id\": @}", ">end",
 		NULL
 	};
-	struct json_value reply;
 	struct play play;
-	struct server *server;
-	struct error err;
 
-	start(&play, script);
-	server = open_server(&play, &err);
-	ck_assert(!server_has_oob(server));
-	ck_assert_int_eq(call(server, "slow", loop_now_ms(), &reply, &err), -1);
-	ck_assert_int_eq(err.code, ETIMEDOUT);
-	ck_assert_int_eq(call(server, "quick", UINT64_MAX, &reply, &err), 0);
-	ck_assert_str_eq(value_string(&reply, "return"), "quick");
-	json_clear(&reply);
-	stop(&play, server);
+	open_session(&play, script);
+	ck_assert(!server_has_oob(play.server));
+	ck_assert_int_eq(call(&play, "slow", loop_now_ms()), -1);
+	ck_assert_int_eq(play.err.code, ETIMEDOUT);
+	ck_assert_int_eq(call(&play, "quick", UINT64_MAX), 0);
+	ck_assert_str_eq(value_string(&play.reply, "return"), "quick");
+	json_clear(&play.reply);
+	stop(&play);
 }
 END_TEST
 
@@ -192,37 +187,32 @@ START_TEST(test_post)
 		GREETING, ">qmp_capabilities", DONE, ">query-status", DONE, ">stop", DONE, ">end",
 		NULL
 	};
-	struct json_value reply;
 	struct json_writer w;
 	struct play play;
-	struct server *server;
-	struct error err;
 
-	start(&play, script);
-	server = open_server(&play, &err);
+	open_session(&play, script);
 	/* One at a time: the second is not sent. */
 	for (int i = 0; i < 2; i++) {
-		server_begin(server, &w, "query-status", false);
-		server_post(server, &w, on_post);
+		server_begin(play.server, &w, "query-status", false);
+		server_post(play.server, &w, on_post);
 	}
-	ck_assert_int_eq(call(server, "stop", UINT64_MAX, &reply, &err), 0);
+	ck_assert_int_eq(call(&play, "stop", UINT64_MAX), 0);
 	ck_assert_uint_eq(play.posts, 1);
-	json_clear(&reply);
-	stop(&play, server);
+	json_clear(&play.reply);
+	stop(&play);
 }
 END_TEST
 
 static void check_refused(const char *const *script, int code, const char *text)
 {
 	struct play play;
-	struct error err;
 
 	start(&play, script);
 	ck_assert_ptr_null(server_connect(play.path, &play.loop, on_event, &play,
-					  code == ETIMEDOUT ? 1 : 60000, &err));
-	ck_assert_int_eq(err.code, code);
-	ck_assert_msg(strstr(err.text, text), "%s", err.text);
-	stop(&play, NULL);
+					  code == ETIMEDOUT ? 1 : 60000, &play.err));
+	ck_assert_int_eq(play.err.code, code);
+	ck_assert_msg(strstr(play.err.text, text), "%s", play.err.text);
+	stop(&play);
 }
 
 START_TEST(test_refused)
@@ -268,20 +258,16 @@ START_TEST(test_gone)
 	static const char *const script[] = {
 		GREETING, ">qmp_capabilities", DONE, ">quit", DONE, NULL
 	};
-	struct json_value reply;
 	struct play play;
-	struct server *server;
-	struct error err;
 
-	start(&play, script);
-	server = open_server(&play, &err);
-	ck_assert_int_eq(call(server, "quit", UINT64_MAX, &reply, &err), 0);
-	ck_assert_ptr_nonnull(json_get(&reply, "return"));
-	json_clear(&reply);
-	ck_assert_int_eq(call(server, "stop", UINT64_MAX, &reply, &err), -1);
-	ck_assert_int_eq(err.code, ECONNRESET);
-	ck_assert_int_eq(server_fd(server), -1);
-	stop(&play, server);
+	open_session(&play, script);
+	ck_assert_int_eq(call(&play, "quit", UINT64_MAX), 0);
+	ck_assert_ptr_nonnull(json_get(&play.reply, "return"));
+	json_clear(&play.reply);
+	ck_assert_int_eq(call(&play, "stop", UINT64_MAX), -1);
+	ck_assert_int_eq(play.err.code, ECONNRESET);
+	ck_assert_int_eq(server_fd(play.server), -1);
+	stop(&play);
 }
 END_TEST
 
@@ -289,17 +275,13 @@ END_TEST
 START_TEST(test_reset)
 {
 	static const char *const script[] = { GREETING, ">qmp_capabilities", DONE, "?", NULL };
-	struct json_value reply;
 	struct play play;
-	struct server *server;
-	struct error err;
 
-	start(&play, script);
-	server = open_server(&play, &err);
-	ck_assert_int_eq(call(server, "stop", UINT64_MAX, &reply, &err), -1);
-	ck_assert_str_eq(err.text, "the server has closed the connection");
-	ck_assert_int_eq(err.code, ECONNRESET);
-	stop(&play, server);
+	open_session(&play, script);
+	ck_assert_int_eq(call(&play, "stop", UINT64_MAX), -1);
+	ck_assert_str_eq(play.err.text, "the server has closed the connection");
+	ck_assert_int_eq(play.err.code, ECONNRESET);
+	stop(&play);
 }
 END_TEST
 

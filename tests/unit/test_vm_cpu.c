@@ -326,8 +326,7 @@ START_TEST(topologies_that_are_loaded)
 			told = sections.section[i].required;
 	ck_assert(told == (strlen(loads[_i].saved) > 1));
 	host(loads[_i].loaded);
-	machine.config.incoming = true;
-	ck_assert_int_eq(machine_try(cpus(), &err), 0);
+	machine_wait(cpus());
 	if (loads[_i].error) {
 		ck_assert_int_eq(snapshot_apply(machine.vm, &sections, true, &err), -1);
 		ck_assert_str_eq(err.text, loads[_i].error);

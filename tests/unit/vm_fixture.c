@@ -90,6 +90,15 @@ void machine_start(unsigned int nr_vcpus)
 	}
 }
 
+void machine_wait(unsigned int nr_vcpus)
+{
+	struct error err = { .code = 0 };
+
+	machine.config.incoming = true;
+	ck_assert_msg(machine_try(nr_vcpus, &err) == 0, "%s", err.text);
+	ck_assert_int_eq(machine.vm->state, RUN_STATE_INMIGRATE);
+}
+
 void machine_stop(void)
 {
 	ck_assert_str_eq(fake_kvm_violations(machine.fake), "");

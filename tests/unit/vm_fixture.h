@@ -28,6 +28,8 @@ extern struct machine machine;
 
 void machine_host(void);
 void machine_start(unsigned int nr_vcpus);
+/* The same, but the VM waits for incoming state. */
+void machine_wait(unsigned int nr_vcpus);
 void machine_stop(void);
 
 /* kvm_open() and vm_create(), which may fail. */
