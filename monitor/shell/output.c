@@ -133,7 +133,10 @@ static bool is_long(struct shell *sh, const struct text *text)
 void shell_output(struct shell *sh, struct text *text)
 {
 	if (text->failed) {
-		shell_complain(sh, "out of memory for what is to be shown");
+		/* Not by shell_complain(), which would put a text together and come back here. */
+		shell_wipe_bar(sh);
+		fflush(stdout);
+		fputs("vmonsh: out of memory for what is to be shown\n", stderr);
 	} else if (sh->capture && text->len) {
 		text_append(sh->capture, text->bytes, text->len);
 	} else if (text->len && !(is_long(sh, text) && page(sh, text))) {
