@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "vmm/dump/dump_internal.h"
 #include "vmm/log.h"
@@ -81,16 +80,13 @@ static void on_progress(void *opaque)
 
 static int write_file(struct dump *dump, struct error *err)
 {
-	struct migration_channel *channel = &dump->channel;
 	int rc = dump_map_loads(&dump->job, err);
 
 	if (rc == 0)
-		rc = dump_write(&dump->job, channel->fd, err);
-	if (!channel->finish)
-		close(channel->fd);
-	else if (channel->finish(channel->opaque, rc == 0, &dump->job.transfer.cancelled,
-				 rc == 0 ? err : NULL) < 0)
-		rc = -1;
+		rc = dump_write(&dump->job, dump->channel.fd, err);
+	if (migration_channel_finish(&dump->channel, rc == 0, &dump->job.transfer.cancelled,
+				     rc == 0 ? err : NULL) < 0)
+		return -1;
 	return rc;
 }
 
