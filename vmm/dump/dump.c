@@ -13,21 +13,20 @@
 
 /*
  * A dump.  Between starting the thread and VM_REQUEST_DUMP with `done` set, which are the thread's
- * last acts, `job`, `channel` and `work_error` belong to the thread (but for job.transfer, which has
- * its own rules); all else is the owner's always.
+ * last acts, `job`, `channel`, `rc` and `error` belong to the thread (but for job.transfer, which
+ * has its own rules); all else is the owner's always.
  */
 struct dump {
 	enum dump_status status;
 	bool resume;                    /* the machine ran */
 	bool thread_started;
 	pthread_t thread;
-	struct error error;             /* why it failed */
 
 	struct vm *vm;
 	struct dump_job job;
 	struct migration_channel channel;
 	int rc;
-	struct error work_error;
+	struct error error;             /* why it failed */
 	_Atomic bool done;
 };
 
@@ -96,7 +95,7 @@ static void *run(void *opaque)
 
 	/* The event loop comes before everything; this does not. */
 	setpriority(PRIO_PROCESS, 0, 0);
-	dump->rc = write_file(dump, &dump->work_error);
+	dump->rc = write_file(dump, &dump->error);
 	atomic_store(&dump->done, true);
 	vm_post(dump->vm, VM_REQUEST_DUMP);
 	return NULL;
@@ -221,7 +220,6 @@ void vm_dump_dispatch(struct vm *vm)
 	join(dump);
 	free_job(&dump->job);
 	dump->status = dump->rc == 0 ? DUMP_COMPLETED : DUMP_FAILED;
-	dump->error = dump->work_error;
 	if (dump->rc < 0)
 		log_error("%s", dump->error.text);
 	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_DUMP_COMPLETED });
