@@ -23,20 +23,18 @@ struct sample {
 };
 
 /*
- * One measurement.  Between starting the thread and `done`, its last act, `rate` and what the
- * pointers lead to is the thread's; the rest is constant.  `mutex` guards `cancelled`.
+ * One measurement.  Until `done`, the last act of its thread, `rate` and what the pointers lead to
+ * is the thread's; the rest is constant.  `mutex` guards `cancelled`.
  */
 struct dirty_rate {
 	struct vm *vm;
 	struct dirty_rate_config config;
 	int64_t start_ms;
-	bool thread_started;
 	pthread_t thread;
 
 	size_t nr_samples;
 	struct sample *sample;
-	bool logging;                   /* the kernel notes what is written */
-	uint64_t *bitmap;               /* room for that of the largest part */
+	uint64_t *bitmap;               /* room for that of the largest part; NULL: sampling */
 	int64_t rate;
 	_Atomic bool done;
 
@@ -179,8 +177,8 @@ static void *run(void *opaque)
 
 	/* The event loop comes before everything; this does not. */
 	setpriority(PRIO_PROCESS, 0, 0);
-	d->rate = d->logging ? measure_log(d) : measure_samples(d);
-	if (d->logging && set_logging(d->vm, d->vm->memory.nr_parts, false, &err) < 0)
+	d->rate = d->bitmap ? measure_log(d) : measure_samples(d);
+	if (d->bitmap && set_logging(d->vm, d->vm->memory.nr_parts, false, &err) < 0)
 		log_warning("the guest's writes are noted on: %s", err.text);
 	atomic_store(&d->done, true);
 	return NULL;
@@ -248,15 +246,12 @@ static int start_logging(struct dirty_rate *d, struct error *err)
 	d->bitmap = calloc((largest / PAGE + 63) / 64, sizeof(*d->bitmap));
 	if (!d->bitmap)
 		return error_errno(err, ENOMEM, "the bitmap of the dirty rate");
-	if (set_logging(d->vm, memory->nr_parts, true, err) < 0)
-		return -1;
-	d->logging = true;
-	return 0;
+	return set_logging(d->vm, memory->nr_parts, true, err);
 }
 
 static bool measuring(const struct dirty_rate *d)
 {
-	return d && d->thread_started && !atomic_load(&d->done);
+	return d && !atomic_load(&d->done);
 }
 
 static int start(struct dirty_rate *d, struct error *err)
@@ -268,11 +263,10 @@ static int start(struct dirty_rate *d, struct error *err)
 		return -1;
 	rc = pthread_create(&d->thread, NULL, run, d);
 	if (rc) {
-		if (d->logging)
+		if (d->bitmap)
 			set_logging(d->vm, d->vm->memory.nr_parts, false, NULL);
 		return error_errno(err, rc, "the thread that measures the dirty rate");
 	}
-	d->thread_started = true;
 	return 0;
 }
 
