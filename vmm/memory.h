@@ -68,6 +68,9 @@ int memory_clear(struct memory *m, struct error *err);
  */
 void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 
+/* How many of the `len` bytes at gpa lie together in RAM, and where; 0 when gpa is not RAM. */
+size_t memory_run(const struct memory *m, uint64_t gpa, size_t len, uint8_t **host);
+
 /*
  * Copies between guest RAM and a buffer, over the border of parts where need be.  Return false, and
  * have copied nothing, when any byte of the range is not RAM.
