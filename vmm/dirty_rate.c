@@ -13,7 +13,6 @@
 #include "vmm/snapshot/crc32c.h"
 #include "vmm/vm_internal.h"
 
-#define PAGE            4096u
 #define NS_PER_MS       1000000LL
 #define GIB             (1ULL << 30)
 
@@ -83,7 +82,7 @@ __attribute__((no_sanitize("thread")))
 static uint32_t hash_page(const uint8_t *page)
 {
 	const volatile uint64_t *from = (const volatile uint64_t *)(const void *)page;
-	uint64_t copy[PAGE / sizeof(uint64_t)];
+	uint64_t copy[MEMORY_PAGE / sizeof(uint64_t)];
 
 	for (size_t i = 0; i < sizeof(copy) / sizeof(copy[0]); i++)
 		copy[i] = from[i];
@@ -120,7 +119,7 @@ static int count_dirty(struct dirty_rate *d, uint64_t *pages, struct error *err)
 	*pages = 0;
 	for (unsigned int i = 0; i < memory->nr_parts; i++) {
 		struct kvm_dirty_log log = { .slot = i, .dirty_bitmap = d->bitmap };
-		size_t words = (memory->part[i].size / PAGE + 63) / 64;
+		size_t words = (memory->part[i].size / MEMORY_PAGE + 63) / 64;
 
 		/* The kernel leaves the bitmap alone where it has nothing to tell. */
 		memset(d->bitmap, 0, words * sizeof(*d->bitmap));
@@ -146,7 +145,7 @@ static int64_t measure_log(struct dirty_rate *d)
 		return -1;
 	if (count_dirty(d, &pages, &err) < 0)
 		goto fail;
-	return rate_of((double)pages * PAGE, clock_ns(CLOCK_MONOTONIC) - start);
+	return rate_of((double)pages * MEMORY_PAGE, clock_ns(CLOCK_MONOTONIC) - start);
 
 fail:
 	log_error("the dirty rate can not be measured: %s", err.text);
@@ -217,7 +216,7 @@ static struct dirty_rate *dirty_rate_new(struct vm *vm, const struct dirty_rate_
 static int choose_samples(struct dirty_rate *d, struct error *err)
 {
 	const struct memory *memory = &d->vm->memory;
-	uint64_t pages = memory->size / PAGE, random = 0;
+	uint64_t pages = memory->size / MEMORY_PAGE, random = 0;
 
 	d->nr_samples = (size_t)((double)memory->size * d->config.sample_pages / (double)GIB);
 	if (!d->nr_samples)
@@ -230,7 +229,7 @@ static int choose_samples(struct dirty_rate *d, struct error *err)
 	for (size_t i = 0; i < d->nr_samples; i++) {
 		/* The high bits of a multiplicative generator are good enough for this. */
 		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-		d->sample[i].page = memory->host + (random >> 11) % pages * PAGE;
+		d->sample[i].page = memory->host + (random >> 11) % pages * MEMORY_PAGE;
 	}
 	return 0;
 }
@@ -243,7 +242,7 @@ static int start_logging(struct dirty_rate *d, struct error *err)
 	for (unsigned int i = 0; i < memory->nr_parts; i++)
 		if (memory->part[i].size > largest)
 			largest = memory->part[i].size;
-	d->bitmap = calloc((largest / PAGE + 63) / 64, sizeof(*d->bitmap));
+	d->bitmap = calloc((largest / MEMORY_PAGE + 63) / 64, sizeof(*d->bitmap));
 	if (!d->bitmap)
 		return error_errno(err, ENOMEM, "the bitmap of the dirty rate");
 	return set_logging(d->vm, memory->nr_parts, true, err);

@@ -10,7 +10,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define MEMORY_PAGE     4096ULL
 #define MEMORY_MIN      (1ULL << 20)
 /* Physical addresses of x86 end at 52 bits, and the hole takes some of them. */
 #define MEMORY_MAX      ((1ULL << 52) - (MEMORY_HIGH - MEMORY_LOW_MAX))

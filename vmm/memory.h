@@ -16,6 +16,7 @@
  * memory_clear() alone, called while nobody else touches RAM.  The bytes belong to the guest; the
  * host reads and writes them at any time as a device would, with no promise of order.
  */
+#define MEMORY_PAGE     4096ULL                 /* parts of RAM begin and end at multiples of it */
 #define MEMORY_LOW_MAX  (3ULL << 30)            /* RAM below the hole ends here at the latest */
 #define MEMORY_HIGH     (4ULL << 30)            /* RAM above the hole starts here */
 
