@@ -523,12 +523,13 @@ static void finish(struct run *run)
 	monitor_free(run->monitor);
 	if (run->monitor_has_terminal)
 		terminal_release();
-	stdio_restore();
 	vm_destroy(run->vm);
 	clone_close(run->clone);
 	free(run->xen_text);
 	chardevs_free(&run->chardevs);
 	chardev_free(run->chardev);
+	/* Whatever writes to them has ended: it counts on their not blocking. */
+	stdio_restore();
 	free(run->serial_name);
 	if (run->kvm_is_open)
 		kvm_close(&run->kvm);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/base64.h"
 
-#include <string.h>
-
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void base64_encode(const uint8_t *bytes, size_t len, char *text)

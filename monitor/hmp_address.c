@@ -89,21 +89,16 @@ static uint16_t add_to_sum(uint16_t sum, const uint8_t *bytes, uint64_t len)
 void hmp_sum(struct hmp *hmp, const struct hmp_args *args)
 {
 	uint64_t address = args->number[0], left = args->number[1], n;
+	uint8_t *bytes;
 	uint16_t sum = 0;
 
 	if (left > SUM_MAX) {
 		text_printf(hmp->out, "sum: at most %llu bytes; save more with pmemsave\n", SUM_MAX);
 		return;
 	}
-	/* RAM begins and ends at multiples of 4 KiB. */
 	for (; left > 0; address += n, left -= n) {
-		const uint8_t *bytes;
-
-		n = 4096 - (address & 4095);
-		if (n > left)
-			n = left;
-		bytes = memory_at(&hmp->vm->memory, address, n);
-		if (!bytes) {
+		n = memory_run(&hmp->vm->memory, address, left, &bytes);
+		if (!n) {
 			text_printf(hmp->out, "No memory is mapped at address 0x%" PRIx64 "\n",
 				    address);
 			return;

@@ -5,7 +5,6 @@
 #include "monitor/dirty_rate.h"
 #include "monitor/dump.h"
 #include "monitor/hmp_internal.h"
-#include "monitor/monitor_internal.h"
 
 void hmp_dump_guest_memory(struct hmp *hmp, const struct hmp_args *args)
 {

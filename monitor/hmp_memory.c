@@ -104,16 +104,14 @@ static int read_virtual(struct hmp *hmp, uint64_t addr, uint8_t *buf, size_t len
 /* How many bytes from `addr` on are RAM. */
 static size_t read_physical(const struct memory *memory, uint64_t addr, uint8_t *buf, size_t len)
 {
-	size_t done = 0, chunk;
+	size_t done, n;
+	uint8_t *host;
 
-	/* RAM begins and ends at multiples of 4 KiB: no piece is RAM in part. */
-	while (done < len) {
-		chunk = 4096 - ((addr + done) & 4095);
-		if (chunk > len - done)
-			chunk = len - done;
-		if (!memory_read(memory, addr + done, buf + done, chunk))
+	for (done = 0; done < len; done += n) {
+		n = memory_run(memory, addr + done, len - done, &host);
+		if (!n)
 			break;
-		done += chunk;
+		memcpy(buf + done, host, n);
 	}
 	return done;
 }

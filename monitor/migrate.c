@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "monitor/hmp.h"
 #include "monitor/migrate_channel.h"
@@ -56,10 +55,7 @@ void migrate_channel_close(const struct migration_channel *channel)
 {
 	const _Atomic bool cancelled = true;
 
-	if (channel->finish)
-		channel->finish(channel->opaque, false, &cancelled, NULL);
-	else
-		close(channel->fd);
+	migration_channel_finish(channel, false, &cancelled, NULL);
 }
 
 int migrate_check_options(bool resume, bool blk, bool inc, struct error *err)

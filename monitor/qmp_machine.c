@@ -188,12 +188,11 @@ static int save_memory(struct qmp_call *call, int cpu)
 
 int qmp_memsave(struct qmp_call *call)
 {
-	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
+	int cpu;
 
-	if (cpu && (cpu->integer < 0 || cpu->integer > INT32_MAX))
-		return error_set(&call->error, EINVAL,
-				 "Parameter 'cpu-index' expects a CPU number");
-	return save_memory(call, cpu ? (int)cpu->integer : 0);
+	if (qmp_cpu_argument(call, &cpu) < 0)
+		return -1;
+	return save_memory(call, cpu < 0 ? 0 : cpu);
 }
 
 int qmp_pmemsave(struct qmp_call *call)
@@ -207,22 +206,20 @@ int qmp_pmemsave(struct qmp_call *call)
  */
 int qmp_human_monitor_command(struct qmp_call *call)
 {
-	const struct json_value *cpu = json_get(call->arguments, "cpu-index");
-	struct vm *vm = monitor_vm(call->monitor);
 	struct text out = { 0 };
 	struct hmp hmp = {
 		.monitor = call->monitor,
 		.client = call->client,
 		.call = call,
-		.vm = vm,
+		.vm = monitor_vm(call->monitor),
 		.out = &out,
 		.observing = call->client && call->client->options.mode == MONITOR_OBSERVE,
 	};
 
-	if (cpu && (cpu->integer < 0 || cpu->integer >= (int64_t)vm->nr_vcpus))
-		return error_set(&call->error, EINVAL,
-				 "Parameter 'cpu-index' expects a CPU number");
-	hmp.cpu = cpu ? (int)cpu->integer : 0;
+	if (qmp_cpu_argument(call, &hmp.cpu) < 0)
+		return -1;
+	if (hmp.cpu < 0)
+		hmp.cpu = 0;
 	hmp_execute(&hmp, json_get(call->arguments, "command-line")->string.bytes);
 	if (call->deferred)
 		return QMP_LATER;

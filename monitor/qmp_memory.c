@@ -11,18 +11,17 @@
 static int space_argument(struct qmp_call *call, int *cpu)
 {
 	const struct json_value *space = json_get(call->arguments, "space");
-	const struct json_value *index = json_get(call->arguments, "cpu-index");
-	const struct vm *vm = monitor_vm(call->monitor);
 
 	*cpu = GUEST_PHYSICAL;
 	if (!space || strcmp(space->string.bytes, "physical") == 0)
-		return index ? error_set(&call->error, EINVAL,
-					 "Parameter 'cpu-index' is unexpected: physical addresses are "
-					 "the same for all vCPUs") : 0;
-	if (index && (index->integer < 0 || index->integer >= (int64_t)vm->nr_vcpus))
-		return error_set(&call->error, EINVAL,
-				 "Parameter 'cpu-index' expects a CPU number");
-	*cpu = index ? (int)index->integer : 0;
+		return json_get(call->arguments, "cpu-index") ?
+		       error_set(&call->error, EINVAL,
+				 "Parameter 'cpu-index' is unexpected: physical addresses are the "
+				 "same for all vCPUs") : 0;
+	if (qmp_cpu_argument(call, cpu) < 0)
+		return -1;
+	if (*cpu < 0)
+		*cpu = 0;
 	return 0;
 }
 

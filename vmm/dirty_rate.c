@@ -13,7 +13,6 @@
 #include "vmm/snapshot/crc32c.h"
 #include "vmm/vm_internal.h"
 
-#define PAGE            4096u
 #define NS_PER_MS       1000000LL
 #define GIB             (1ULL << 30)
 
@@ -23,20 +22,18 @@ struct sample {
 };
 
 /*
- * One measurement.  Between starting the thread and `done`, its last act, `rate` and what the
- * pointers lead to is the thread's; the rest is constant.  `mutex` guards `cancelled`.
+ * One measurement.  Until `done`, the last act of its thread, `rate` and what the pointers lead to
+ * is the thread's; the rest is constant.  `mutex` guards `cancelled`.
  */
 struct dirty_rate {
 	struct vm *vm;
 	struct dirty_rate_config config;
 	int64_t start_ms;
-	bool thread_started;
 	pthread_t thread;
 
 	size_t nr_samples;
 	struct sample *sample;
-	bool logging;                   /* the kernel notes what is written */
-	uint64_t *bitmap;               /* room for that of the largest part */
+	uint64_t *bitmap;               /* room for that of the largest part; NULL: sampling */
 	int64_t rate;
 	_Atomic bool done;
 
@@ -85,7 +82,7 @@ __attribute__((no_sanitize("thread")))
 static uint32_t hash_page(const uint8_t *page)
 {
 	const volatile uint64_t *from = (const volatile uint64_t *)(const void *)page;
-	uint64_t copy[PAGE / sizeof(uint64_t)];
+	uint64_t copy[MEMORY_PAGE / sizeof(uint64_t)];
 
 	for (size_t i = 0; i < sizeof(copy) / sizeof(copy[0]); i++)
 		copy[i] = from[i];
@@ -122,7 +119,7 @@ static int count_dirty(struct dirty_rate *d, uint64_t *pages, struct error *err)
 	*pages = 0;
 	for (unsigned int i = 0; i < memory->nr_parts; i++) {
 		struct kvm_dirty_log log = { .slot = i, .dirty_bitmap = d->bitmap };
-		size_t words = (memory->part[i].size / PAGE + 63) / 64;
+		size_t words = (memory->part[i].size / MEMORY_PAGE + 63) / 64;
 
 		/* The kernel leaves the bitmap alone where it has nothing to tell. */
 		memset(d->bitmap, 0, words * sizeof(*d->bitmap));
@@ -148,7 +145,7 @@ static int64_t measure_log(struct dirty_rate *d)
 		return -1;
 	if (count_dirty(d, &pages, &err) < 0)
 		goto fail;
-	return rate_of((double)pages * PAGE, clock_ns(CLOCK_MONOTONIC) - start);
+	return rate_of((double)pages * MEMORY_PAGE, clock_ns(CLOCK_MONOTONIC) - start);
 
 fail:
 	log_error("the dirty rate can not be measured: %s", err.text);
@@ -179,8 +176,8 @@ static void *run(void *opaque)
 
 	/* The event loop comes before everything; this does not. */
 	setpriority(PRIO_PROCESS, 0, 0);
-	d->rate = d->logging ? measure_log(d) : measure_samples(d);
-	if (d->logging && set_logging(d->vm, d->vm->memory.nr_parts, false, &err) < 0)
+	d->rate = d->bitmap ? measure_log(d) : measure_samples(d);
+	if (d->bitmap && set_logging(d->vm, d->vm->memory.nr_parts, false, &err) < 0)
 		log_warning("the guest's writes are noted on: %s", err.text);
 	atomic_store(&d->done, true);
 	return NULL;
@@ -219,7 +216,7 @@ static struct dirty_rate *dirty_rate_new(struct vm *vm, const struct dirty_rate_
 static int choose_samples(struct dirty_rate *d, struct error *err)
 {
 	const struct memory *memory = &d->vm->memory;
-	uint64_t pages = memory->size / PAGE, random = 0;
+	uint64_t pages = memory->size / MEMORY_PAGE, random = 0;
 
 	d->nr_samples = (size_t)((double)memory->size * d->config.sample_pages / (double)GIB);
 	if (!d->nr_samples)
@@ -232,7 +229,7 @@ static int choose_samples(struct dirty_rate *d, struct error *err)
 	for (size_t i = 0; i < d->nr_samples; i++) {
 		/* The high bits of a multiplicative generator are good enough for this. */
 		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-		d->sample[i].page = memory->host + (random >> 11) % pages * PAGE;
+		d->sample[i].page = memory->host + (random >> 11) % pages * MEMORY_PAGE;
 	}
 	return 0;
 }
@@ -245,18 +242,15 @@ static int start_logging(struct dirty_rate *d, struct error *err)
 	for (unsigned int i = 0; i < memory->nr_parts; i++)
 		if (memory->part[i].size > largest)
 			largest = memory->part[i].size;
-	d->bitmap = calloc((largest / PAGE + 63) / 64, sizeof(*d->bitmap));
+	d->bitmap = calloc((largest / MEMORY_PAGE + 63) / 64, sizeof(*d->bitmap));
 	if (!d->bitmap)
 		return error_errno(err, ENOMEM, "the bitmap of the dirty rate");
-	if (set_logging(d->vm, memory->nr_parts, true, err) < 0)
-		return -1;
-	d->logging = true;
-	return 0;
+	return set_logging(d->vm, memory->nr_parts, true, err);
 }
 
 static bool measuring(const struct dirty_rate *d)
 {
-	return d && d->thread_started && !atomic_load(&d->done);
+	return d && !atomic_load(&d->done);
 }
 
 static int start(struct dirty_rate *d, struct error *err)
@@ -268,11 +262,10 @@ static int start(struct dirty_rate *d, struct error *err)
 		return -1;
 	rc = pthread_create(&d->thread, NULL, run, d);
 	if (rc) {
-		if (d->logging)
+		if (d->bitmap)
 			set_logging(d->vm, d->vm->memory.nr_parts, false, NULL);
 		return error_errno(err, rc, "the thread that measures the dirty rate");
 	}
-	d->thread_started = true;
 	return 0;
 }
 

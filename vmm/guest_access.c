@@ -8,9 +8,8 @@
 #include "vmm/vcpu_space.h"
 #include "vmm/vm_internal.h"
 
-#define PAGE            4096u
 /* A range may begin and end in the middle of a page. */
-#define PIECES_MAX      (GUEST_ACCESS_MAX / PAGE + 1)
+#define PIECES_MAX      (GUEST_ACCESS_MAX / MEMORY_PAGE + 1)
 
 /* Where the bytes of a range are, page by page. */
 struct range {
@@ -43,7 +42,7 @@ static int look_up(const struct vm *vm, int cpu, const struct page_space *space,
 	for (; len > 0; address += n, len -= n) {
 		uint8_t *host;
 
-		n = PAGE - (address & (PAGE - 1));
+		n = MEMORY_PAGE - (address & (MEMORY_PAGE - 1));
 		if (n > len)
 			n = len;
 		if (translate(cpu, space, address, &gpa, err) < 0)

@@ -10,7 +10,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define MEMORY_PAGE     4096ULL
 #define MEMORY_MIN      (1ULL << 20)
 /* Physical addresses of x86 end at 52 bits, and the hole takes some of them. */
 #define MEMORY_MAX      ((1ULL << 52) - (MEMORY_HIGH - MEMORY_LOW_MAX))
@@ -256,10 +255,7 @@ void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len)
 	return part->host + (gpa - part->gpa);
 }
 
-/*
- * How many of the `len` bytes at gpa lie in one part, and where; 0 when gpa is not RAM.
- */
-static size_t run_at(const struct memory *m, uint64_t gpa, size_t len, uint8_t **host)
+size_t memory_run(const struct memory *m, uint64_t gpa, size_t len, uint8_t **host)
 {
 	const struct memory_part *part = part_at(m, gpa);
 	uint64_t rest;
@@ -277,7 +273,7 @@ static bool is_ram(const struct memory *m, uint64_t gpa, size_t len)
 	size_t n;
 
 	for (; len; gpa += n, len -= n) {
-		n = run_at(m, gpa, len, &host);
+		n = memory_run(m, gpa, len, &host);
 		if (!n)
 			return false;
 	}
@@ -292,7 +288,7 @@ bool memory_read(const struct memory *m, uint64_t gpa, void *buf, size_t len)
 	if (!is_ram(m, gpa, len))
 		return false;
 	for (; len; gpa += n, to += n, len -= n) {
-		n = run_at(m, gpa, len, &host);
+		n = memory_run(m, gpa, len, &host);
 		memcpy(to, host, n);
 	}
 	return true;
@@ -307,7 +303,7 @@ bool memory_write(const struct memory *m, uint64_t gpa, const void *buf, size_t 
 	if (!is_ram(m, gpa, len))
 		return false;
 	for (; len; gpa += n, from += n, len -= n) {
-		n = run_at(m, gpa, len, &host);
+		n = memory_run(m, gpa, len, &host);
 		memcpy(host, from, n);
 	}
 	return true;

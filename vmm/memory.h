@@ -16,6 +16,7 @@
  * memory_clear() alone, called while nobody else touches RAM.  The bytes belong to the guest; the
  * host reads and writes them at any time as a device would, with no promise of order.
  */
+#define MEMORY_PAGE     4096ULL                 /* parts of RAM begin and end at multiples of it */
 #define MEMORY_LOW_MAX  (3ULL << 30)            /* RAM below the hole ends here at the latest */
 #define MEMORY_HIGH     (4ULL << 30)            /* RAM above the hole starts here */
 
@@ -67,6 +68,9 @@ int memory_clear(struct memory *m, struct error *err);
  * 0: then gpa itself must lie in RAM or at the end of a part.
  */
 void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
+
+/* How many of the `len` bytes at gpa lie together in RAM, and where; 0 when gpa is not RAM. */
+size_t memory_run(const struct memory *m, uint64_t gpa, size_t len, uint8_t **host);
 
 /*
  * Copies between guest RAM and a buffer, over the border of parts where need be.  Return false, and

@@ -119,16 +119,20 @@ int vm_migration_begin(struct vm *vm, enum migration_kind kind, struct error *er
 
 /* ---- the thread ---- */
 
-/* Nothing more is moved: closes the far end, which may find only now that not all has arrived. */
-static int finish(struct migration *m, bool complete, struct error *err)
+int migration_channel_finish(const struct migration_channel *channel, bool complete,
+			     const _Atomic bool *cancelled, struct error *err)
 {
-	struct migration_channel *channel = &m->work.channel;
-
 	if (channel->finish)
-		return channel->finish(channel->opaque, complete, &m->transfer.cancelled, err);
+		return channel->finish(channel->opaque, complete, cancelled, err);
 	if (channel->fd >= 0)
 		close(channel->fd);
 	return 0;
+}
+
+/* Nothing more is moved: closes the far end, which may find only now that not all has arrived. */
+static int finish(struct migration *m, bool complete, struct error *err)
+{
+	return migration_channel_finish(&m->work.channel, complete, &m->transfer.cancelled, err);
 }
 
 static int send_stream(struct migration *m, struct error *err)

@@ -77,6 +77,10 @@ struct migration_channel {
 	void *opaque;
 };
 
+/* The end of a channel: calls finish, or closes it without one.  On the thread that has it. */
+int migration_channel_finish(const struct migration_channel *channel, bool complete,
+			     const _Atomic bool *cancelled, struct error *err);
+
 /*
  * What comes before vm_migrate() and vm_migrate_incoming(): status SETUP, while a descriptor is
  * made of what the user named.  vm_migration_failed() ends it when there is none to be had (a peer

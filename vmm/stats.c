@@ -17,8 +17,7 @@
  * read from the first one's descriptor.
  */
 struct stats {
-	struct stats_schema schema[2];
-	bool known[2];                  /* the schema is filled in */
+	struct stats_schema schema[2];  /* without `desc` as long as it is not known */
 	int vm_fd;                      /* -1: not open */
 	int *vcpu_fd;                   /* nr_vcpus of them; NULL: none is open */
 	uint8_t *bytes;                 /* room for the values of either */
@@ -158,7 +157,7 @@ static int learn(struct vm *vm, enum stats_target target, int fd, struct error *
 	uint8_t *bytes;
 	size_t room;
 
-	if (stats->known[target])
+	if (schema->desc)
 		return 0;
 	if (read_header(vm, fd, &header, err) < 0 ||
 	    read_schema(vm, fd, &header, schema, err) < 0) {
@@ -176,7 +175,6 @@ static int learn(struct vm *vm, enum stats_target target, int fd, struct error *
 		stats->bytes = bytes;
 		stats->room = room;
 	}
-	stats->known[target] = true;
 	return 0;
 }
 

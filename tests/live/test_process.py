@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The process: background, pidfile, configuration file."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
+import subprocess
 
 import vmond
 
@@ -124,6 +127,41 @@ class Process(vmond.DirectoryTest):
             self.assertEqual(sum("kvm-vm" in n for n in names), 1)
             self.assertEqual(sum("kvm-vcpu" in n for n in names), 1)
             self.assertFalse([n for n in names if n.startswith(os.path.dirname(vmond.HERE))])
+
+    def test_output_that_stalls(self):
+        """A reader that takes some of standard output, and no more, does not hold up the end."""
+        ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)       # the least: 4608
+        argv = [vmond.PROGRAM, "run", "--kernel", vmond.guest("long.elf"), "--memory", "64M",
+                "--log-level", "info", "--serial", "stdio", "--monitor",
+                "unix:" + self.path("monitor")]
+        with ours, theirs, open(self.path("stderr"), "wb") as stderr, \
+             subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=stderr) as p:
+            try:
+                vmond.wait_until(lambda: os.path.exists(self.path("monitor")), "the monitor")
+                q = vmond.Qmp(self.path("monitor"))
+                # Two for a byte, so that more is in the queue than the socket has room for.
+                vmond.wait_until(lambda: self.exits(q) > 16000, "output")
+                p.terminate()
+                vmond.wait_until(lambda: "SIGTERM" in self.stderr(), "the beginning of the end")
+                ours.recv(65536)
+                self.assertEqual(p.wait(vmond.TIMEOUT), 0)
+                self.assertFalse(fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK)
+                q.close()
+            finally:
+                p.kill()
+        self.assertIn("bytes of output were dropped", self.stderr())
+
+    def exits(self, q):
+        result = q.command("query-stats", target="vcpu",
+                           providers=[{"provider": "kvm", "names": ["exits"]}])
+        if not result:
+            self.skipTest("this kernel's KVM has no statistics")
+        return result[0]["stats"][0]["value"]
+
+    def stderr(self):
+        with open(self.path("stderr"), encoding="utf-8") as f:
+            return f.read()
 
     def test_pseudo_terminal(self):
         with vmond.Machine("panic.bin", serial="pty") as m:

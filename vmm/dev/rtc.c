@@ -9,7 +9,6 @@
 
 #include "vmm/dev/cmos.h"
 
-
 enum {
 	REG_SECOND = 0x00,
 	REG_SECOND_ALARM = 0x01,

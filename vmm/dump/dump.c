@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "vmm/dump/dump_internal.h"
 #include "vmm/log.h"
@@ -14,21 +13,20 @@
 
 /*
  * A dump.  Between starting the thread and VM_REQUEST_DUMP with `done` set, which are the thread's
- * last acts, `job`, `channel` and `work_error` belong to the thread (but for job.transfer, which has
- * its own rules); all else is the owner's always.
+ * last acts, `job`, `channel`, `rc` and `error` belong to the thread (but for job.transfer, which
+ * has its own rules); all else is the owner's always.
  */
 struct dump {
 	enum dump_status status;
 	bool resume;                    /* the machine ran */
 	bool thread_started;
 	pthread_t thread;
-	struct error error;             /* why it failed */
 
 	struct vm *vm;
 	struct dump_job job;
 	struct migration_channel channel;
 	int rc;
-	struct error work_error;
+	struct error error;             /* why it failed */
 	_Atomic bool done;
 };
 
@@ -81,16 +79,13 @@ static void on_progress(void *opaque)
 
 static int write_file(struct dump *dump, struct error *err)
 {
-	struct migration_channel *channel = &dump->channel;
 	int rc = dump_map_loads(&dump->job, err);
 
 	if (rc == 0)
-		rc = dump_write(&dump->job, channel->fd, err);
-	if (!channel->finish)
-		close(channel->fd);
-	else if (channel->finish(channel->opaque, rc == 0, &dump->job.transfer.cancelled,
-				 rc == 0 ? err : NULL) < 0)
-		rc = -1;
+		rc = dump_write(&dump->job, dump->channel.fd, err);
+	if (migration_channel_finish(&dump->channel, rc == 0, &dump->job.transfer.cancelled,
+				     rc == 0 ? err : NULL) < 0)
+		return -1;
 	return rc;
 }
 
@@ -100,7 +95,7 @@ static void *run(void *opaque)
 
 	/* The event loop comes before everything; this does not. */
 	setpriority(PRIO_PROCESS, 0, 0);
-	dump->rc = write_file(dump, &dump->work_error);
+	dump->rc = write_file(dump, &dump->error);
 	atomic_store(&dump->done, true);
 	vm_post(dump->vm, VM_REQUEST_DUMP);
 	return NULL;
@@ -225,7 +220,6 @@ void vm_dump_dispatch(struct vm *vm)
 	join(dump);
 	free_job(&dump->job);
 	dump->status = dump->rc == 0 ? DUMP_COMPLETED : DUMP_FAILED;
-	dump->error = dump->work_error;
 	if (dump->rc < 0)
 		log_error("%s", dump->error.text);
 	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_DUMP_COMPLETED });

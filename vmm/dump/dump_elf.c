@@ -13,7 +13,6 @@
  */
 
 #define EFER_LMA        (1ULL << 10)
-#define PAGE            4096ULL
 
 /* Version of the note that describes a whole vCPU, and its size in bytes. */
 #define QEMU_NOTE_VERSION 1
@@ -273,7 +272,8 @@ int dump_elf(struct dump_job *job, struct bytes_out *out, struct error *err)
 		struct dump_block *block = &job->map.block[i];
 
 		/* A page of the guest is a page of the file: holes, and mappings of it, are whole. */
-		block->offset = ((end + PAGE - 1) & -PAGE) + (block->pa & (PAGE - 1));
+		block->offset = ((end + MEMORY_PAGE - 1) & -MEMORY_PAGE) +
+				(block->pa & (MEMORY_PAGE - 1));
 		end = block->offset + block->size;
 	}
 	put_header(out, &l);

@@ -74,31 +74,24 @@ static int add_zeros(struct file *file, uint64_t len, struct error *err)
 	return 0;
 }
 
-static bool has_page(const uint64_t pages[SNAPSHOT_WINDOW_WORDS], unsigned int page)
-{
-	return pages[page / 64] >> page % 64 & 1;
-}
-
 /* [from, to) of a window that begins at `offset` of a part. */
 static int write_window(struct file *file, const struct memory_part *part, uint64_t offset,
 			uint64_t from, uint64_t to, const uint64_t pages[SNAPSHOT_WINDOW_WORDS],
 			struct error *err)
 {
-	uint64_t end;
+	unsigned int page = (unsigned int)(from / SNAPSHOT_PAGE), nr;
 
-	for (; from < to; from = end) {
-		unsigned int page = (unsigned int)(from / SNAPSHOT_PAGE);
-		bool data = has_page(pages, page);
+	for (; snapshot_next_run(pages, &page, &nr) && page * SNAPSHOT_PAGE < to; page += nr) {
+		uint64_t begin = page * SNAPSHOT_PAGE > from ? page * SNAPSHOT_PAGE : from;
+		uint64_t end = (page + nr) * SNAPSHOT_PAGE < to ? (page + nr) * SNAPSHOT_PAGE : to;
 
-		while (page < SNAPSHOT_WINDOW_PAGES && page * SNAPSHOT_PAGE < to &&
-		       has_page(pages, page) == data)
-			page++;
-		end = page * SNAPSHOT_PAGE < to ? page * SNAPSHOT_PAGE : to;
-		if (data)
-			add(file, part->host + offset + from, end - from);
-		else if (add_zeros(file, end - from, err) < 0)
+		if (add_zeros(file, begin - from, err) < 0)
 			return -1;
+		add(file, part->host + offset + begin, end - begin);
+		from = end;
 	}
+	if (add_zeros(file, to - from, err) < 0)
+		return -1;
 	return write_vector(file, err);
 }
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 int dump_map_blocks(struct dump_map *map, const struct memory *memory,
 		    const struct dump_config *config, struct error *err)
 {
@@ -48,7 +47,6 @@ void dump_map_free(struct dump_map *map)
 
 /* ---- loads ---- */
 
-#define PAGE            4096u
 /* As many as all the tables that are walked can have entries; two sets of tables can describe more. */
 #define STRETCHES_MAX   (PAGEWALK_MAX_TABLES * 512)
 
@@ -123,7 +121,7 @@ static bool add_page(void *opaque, const struct page_mapping *m)
 		if (c->stretches++ == STRETCHES_MAX)
 			return false;
 		if (!page_space_place(c->space, m->pa + done, &gpa, &n)) {
-			n = PAGE - ((m->pa + done) & (PAGE - 1));
+			n = MEMORY_PAGE - ((m->pa + done) & (MEMORY_PAGE - 1));
 			continue;
 		}
 		if (n > m->size - done)
