@@ -4,7 +4,7 @@
 #include <check.h>
 #include <event2/event.h>
 
-#include "monitor/monitor.h"
+#include "monitor/monitor_internal.h"
 
 struct hmp hmp;
 unsigned int hmp_quits;
@@ -44,6 +44,9 @@ const char *run(const char *line)
 {
 	text_free(&out);
 	hmp_execute(&hmp, line);
+	/* A file is written on a thread, and here nobody waits for its end. */
+	while (!TAILQ_EMPTY(&hmp.monitor->memsaves))
+		event_base_loop(base, EVLOOP_ONCE);
 	ck_assert(!out.failed);
 	return out.bytes ? out.bytes : "";
 }

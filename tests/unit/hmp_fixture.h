@@ -28,7 +28,7 @@ extern struct hmp hmp;
 void hmp_open(void);
 void hmp_close(void);
 
-/* Carries a line out; its text. */
+/* Carries a line out, and waits for what it has begun; its text. */
 const char *run(const char *line);
 
 /* How often the monitor has been told to end the process, since hmp_open(). */
