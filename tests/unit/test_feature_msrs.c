@@ -133,7 +133,7 @@ START_TEST(memory_runs_out)
 		ck_assert_int_eq(err.code, ENOMEM);
 	}
 	alloc_fail_at(0);
-	ck_assert_uint_eq(failures, 2);
+	ck_assert_uint_eq(failures, 4);
 	ck_assert_uint_eq(msrs->count, 4);
 }
 END_TEST
