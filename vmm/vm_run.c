@@ -373,6 +373,9 @@ static void fail(struct vm *vm)
 		if (vm->vcpu[i].failed)
 			vcpu_dump(&vm->vcpu[i]);
 	vm_stop_in_state(vm, RUN_STATE_INTERNAL_ERROR);
+	/* It had been stopped already, to go on later: it can not. */
+	if (!run_state_cont_refusal(vm->state))
+		vm_enter_state(vm, RUN_STATE_INTERNAL_ERROR);
 }
 
 static void emit_panic(struct vm *vm, enum vm_event_type type, enum guest_panic_action action)

@@ -151,6 +151,7 @@ enum fake_action {
 	FAKE_HLT,               /* halts in the kernel where there is an APIC, else exits */
 	FAKE_SHUTDOWN,          /* triple fault */
 	FAKE_INTERNAL_ERROR,    /* tells the instruction if it has a size: `data` */
+	FAKE_EXIT,              /* any other exit: its reason is `address`, its (first) word `data` */
 	FAKE_FAIL_ENTRY,
 	FAKE_EINTR,             /* EINTR though nobody sent a signal */
 	FAKE_EAGAIN,
@@ -163,6 +164,7 @@ struct fake_step {
 	unsigned int count;     /* port I/O: of a string instruction; 0 means 1 */
 	uint64_t data;          /* what OUT and MMIO_WRITE send, repeated for every 8 bytes */
 	unsigned int advance;   /* RIP moves so far when the instruction completes */
+	bool breaks;            /* I/O: instead of completing it ends in an internal error */
 	/* What the guest did before that, to its registers for example.  Lock held; may be NULL. */
 	void (*before)(struct fake_vcpu *vcpu, void *opaque);
 	void *opaque;

@@ -130,6 +130,14 @@ static int complete_io(struct fake_vcpu *v)
 {
 	const struct fake_step *step = &v->io.step;
 
+	if (step->breaks) {
+		v->io.pending = false;
+		v->io.dropped = false;
+		v->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+		v->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+		v->run->internal.ndata = 0;
+		return 0;
+	}
 	switch (step->action) {
 	case FAKE_IN:
 		memcpy(v->io.bytes, pio_data(v), pio_len(step));
@@ -295,6 +303,11 @@ static int carry_out(struct fake_vcpu *v, const struct fake_step *step, const si
 		       sizeof(v->run->emulation_failure.insn_bytes));
 		memcpy(v->run->emulation_failure.insn_bytes, &step->data, sizeof(step->data));
 		return 0;
+	case FAKE_EXIT:
+		v->run->exit_reason = (uint32_t)step->address;
+		/* Where system_event.type and internal.suberror are, too. */
+		memcpy(&v->run->ex, &step->data, sizeof(step->data));
+		return 0;
 	case FAKE_FAIL_ENTRY:
 		v->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
 		v->run->fail_entry.hardware_entry_failure_reason = 0x80000021;
@@ -379,11 +392,11 @@ static int run_locked(struct fake_vcpu *v, const sigset_t *unblocked)
 	}
 	if (v->io.pending && !complete_io(v))
 		return 0;
-	if (immediate_exit)
-		return -EINTR;          /* exit_reason stays what it was */
 	rc = fake_fault_of(v->fake, KVM_RUN, v->index);
 	if (rc)
 		return rc == EINTR ? interrupted(v) : -rc;
+	if (immediate_exit)
+		return -EINTR;          /* exit_reason stays what it was */
 	return enter_guest(v, unblocked);
 }
 
