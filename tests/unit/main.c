@@ -69,6 +69,7 @@ int main(void)
 	srunner_add_suite(runner, vm_suite());
 	srunner_add_suite(runner, vm_ends_suite());
 	srunner_add_suite(runner, vm_exits_suite());
+	srunner_add_suite(runner, vm_failures_suite());
 	srunner_add_suite(runner, vm_random_suite());
 	srunner_add_suite(runner, json_suite());
 	srunner_add_suite(runner, wire_suite());

@@ -47,6 +47,7 @@ Suite *snapshot_refused_suite(void);
 Suite *vm_suite(void);
 Suite *vm_ends_suite(void);
 Suite *vm_exits_suite(void);
+Suite *vm_failures_suite(void);
 Suite *vm_random_suite(void);
 Suite *json_suite(void);
 Suite *wire_suite(void);
