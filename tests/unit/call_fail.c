@@ -81,8 +81,8 @@ static _Atomic bool failed;
 	X(int, posix_openpt, (int flags), flags)                                              \
 	X(int, event_add, (struct event *event, const struct timeval *time), event, time)
 
-/* Those that do not say by -1 that they have failed. */
-#define OTHER_CALLS(X) X(mmap) X(pthread_create) X(fopen)
+/* Those that do not say by -1 that they have failed, or have done their work all the same. */
+#define OTHER_CALLS(X) X(close) X(mmap) X(pthread_create) X(fopen)
 
 #define NAME(type, name, ...) #name,
 #define OTHER_NAME(name) #name,
@@ -132,6 +132,21 @@ static bool fails_now(const char *name)
 		return fails_now(#name) ? -1 : __real_##name(__VA_ARGS__);    \
 	}
 CALLS(WRAP)
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+
+/* What it fails with is what could not be written before; the descriptor is gone. */
+int __wrap_close(int fd)
+{
+	bool fails = fails_now("close");
+	int code = errno, rc = __real_close(fd);
+
+	if (!fails)
+		return rc;
+	errno = code;
+	return -1;
+}
 
 void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);

@@ -12,7 +12,8 @@
 
 /*
  * The n-th call of `name` from here on, by whatever thread, counted from 1, is not carried out, but
- * fails with the errno value `code`; only that one.  n 0: none does.  One name at a time.
+ * fails with the errno value `code`; only that one.  n 0: none does.  One name at a time.  (close()
+ * is carried out, too, as a kernel does that could not write what was left.)
  */
 void call_fail(const char *name, unsigned int n, int code);
 
