@@ -64,6 +64,7 @@ int main(void)
 	srunner_add_suite(runner, snapshot_state_suite());
 	srunner_add_suite(runner, snapshot_timer_suite());
 	srunner_add_suite(runner, snapshot_refused_suite());
+	srunner_add_suite(runner, snapshot_requests_suite());
 	srunner_add_suite(runner, feature_msrs_suite());
 	srunner_add_suite(runner, qmp_cpu_suite());
 	srunner_add_suite(runner, vm_suite());

@@ -44,6 +44,7 @@ Suite *vcpu_state_random_suite(void);
 Suite *snapshot_state_suite(void);
 Suite *snapshot_timer_suite(void);
 Suite *snapshot_refused_suite(void);
+Suite *snapshot_requests_suite(void);
 Suite *vm_suite(void);
 Suite *vm_ends_suite(void);
 Suite *vm_exits_suite(void);

@@ -142,6 +142,16 @@ static bool timer_is_frozen(const struct vcpu *vcpu)
 	       !(vcpu->state.dirty >> SUBSTATE_LAPIC & 1);
 }
 
+/* Of a vCPU that has broken while it settled nobody knows how far it got. */
+static int check_settled(const struct vm *vm, struct error *err)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i].failed)
+			return error_set(err, EIO, "vCPU %u can not go on, and its state can not be "
+					 "saved; the log says why", i);
+	return 0;
+}
+
 static int freeze_timers(struct vm *vm, struct error *err)
 {
 	struct timer_look *look = calloc(vm->nr_vcpus, sizeof(*look));
@@ -161,6 +171,8 @@ static int freeze_timers(struct vm *vm, struct error *err)
 		}
 		vcpus_await(vm);
 	}
+	if (rc == 0)
+		rc = check_settled(vm, err);
 	for (unsigned int i = 0; rc == 0 && i < vm->nr_vcpus; i++)
 		if (!timer_is_frozen(&vm->vcpu[i]))
 			rc = freeze_timer(&vm->vcpu[i], &look[i], needs_guest, err);
@@ -241,8 +253,6 @@ static int freeze_tsc(struct vcpu *vcpu, uint64_t base, struct error *err)
 	struct error why = { .code = 0 };
 	const uint64_t *offset;
 
-	if (position < 0)
-		return error_set(err, ENOTSUP, "this host's KVM has no IA32_TSC to save");
 	if (frozen->tsc_known && frozen->tsc_sets == tsc_sets(s))
 		return 0;
 	offset = tsc_offset(s, &why);

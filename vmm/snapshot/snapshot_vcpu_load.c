@@ -396,7 +396,7 @@ static int edit_msrs(struct vcpu_state *s, const struct snapshot_vcpu *saved, st
 				    s->index, index);
 	}
 	position = msr_table_find(s->msr_table, MSR_IA32_TSC);
-	if (vcpu_state_offers(s, SUBSTATE_TSC_OFFSET) || position < 0)
+	if (vcpu_state_offers(s, SUBSTATE_TSC_OFFSET))
 		return 0;
 	return vcpu_state_msr_edit(s, (unsigned int)position, tsc, err);
 }
