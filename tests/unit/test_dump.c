@@ -13,6 +13,7 @@
 
 #include "monitor/migrate_channel.h"
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/core_file.h"
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/suites.h"
@@ -312,6 +313,9 @@ START_TEST(registers_can_not_be_read)
 							  .error = EIO });
 	ck_assert_int_eq(dump_to(&channel, &physical), -1);
 	ck_assert_str_eq(machine_events(), "STOP RESUME");
+	/* Who does not want to know why need not. */
+	ck_assert_int_eq(vm_dump(machine.vm, &physical, &channel, NULL), -1);
+	ck_assert_str_eq(info().error, err.text);
 	ck_assert_uint_eq(end.finished, 0);
 	far_end_close(&end);
 }
@@ -332,6 +336,80 @@ START_TEST(no_memory)
 	alloc_fail_at(0);
 	ck_assert_uint_gt(n, 2);
 	ck_assert_int_eq(await(), DUMP_COMPLETED);
+	far_end_close(&end);
+}
+END_TEST
+
+/* Of any call, one at a time: the machine goes on, and a dump that says that it is whole is whole. */
+START_TEST(calls_fail)
+{
+	static const struct {
+		const char *name;
+		bool refused;           /* it does not come to a thread */
+		bool passed_over;
+	} calls[] = {
+		{ "pthread_create", true, false }, { "fstat", false, true }, { "fcntl", false, true },
+		{ "lseek", false, true }, { "writev", false, false }, { "ftruncate", false, false },
+		{ "open", false, true }, { "pread", false, true },
+	};
+	unsigned int failed = 0, n;
+	struct core_file core;
+	bool over = false;
+
+	/* A hole in the middle, and one at the end. */
+	memset(machine.vm->memory.host + RAM / 4, 0, RAM / 4);
+	memset(machine.vm->memory.host + RAM / 4 * 3, 0, RAM / 4);
+	machine_run_all();
+	for (n = 1; !over; n++) {
+		struct migration_channel channel = to_memory(&end);
+		int rc;
+
+		machine_events();
+		call_fail(calls[_i].name, n, EIO);
+		rc = dump_to(&channel, &physical);
+		ck_assert_int_eq(rc, calls[_i].refused && call_has_failed() ? -1 : 0);
+		if (await() == DUMP_FAILED) {
+			ck_assert_ptr_nonnull(strstr(info().error, "Input/output error"));
+			ck_assert_ptr_null(strchr(info().error, '\n'));
+			ck_assert_str_eq(logged(), rc < 0 ? "" : info().error);
+			failed++;
+		}
+		over = !call_has_failed();
+		call_fail(calls[_i].name, 0, 0);
+		ck_assert_str_eq(machine_events(), rc < 0 ? "STOP RESUME" :
+				 "STOP DUMP_COMPLETED RESUME DUMP_OVER");
+		ck_assert(vm_is_running(machine.vm));
+		ck_assert_uint_eq(end.finished, rc == 0);
+		if (info().status == DUMP_COMPLETED) {
+			core_file_open(&core, end.fd);
+			ck_assert(core_file_read(&core, 0, buf, RAM));
+			ck_assert_int_eq(memcmp(buf, machine.vm->memory.host, RAM), 0);
+			core_file_close(&core);
+		}
+		far_end_close(&end);
+	}
+	ck_assert_uint_gt(n, 2);
+	if (!calls[_i].passed_over)
+		ck_assert_uint_eq(failed, n - 2);
+}
+END_TEST
+
+START_TEST(dumped_and_not_sent_on)
+{
+	struct migration_channel channel = to_memory(&end);
+
+	machine_run_all();
+	machine_events();
+	fake_kvm_fail(machine.fake, (struct fake_fault) { .request = KVM_SET_CLOCK, .vcpu = -1,
+							  .error = EIO });
+	ck_assert_int_eq(dump_to(&channel, &physical), 0);
+	ck_assert_int_eq(await(), DUMP_COMPLETED);
+	ck_assert_str_eq(logged(), "the machine can not go on after it was dumped: KVM_SET_CLOCK: "
+			 "Input/output error");
+	ck_assert_str_eq(machine_events(), "STOP DUMP_COMPLETED DUMP_OVER");
+	ck_assert_int_eq(machine.vm->state, RUN_STATE_PAUSED);
+	fake_kvm_heal(machine.fake);
+	machine_run_all();
 	far_end_close(&end);
 }
 END_TEST
@@ -363,6 +441,8 @@ Suite *dump_suite(void)
 	tcase_add_test(tc, file_limit);
 	tcase_add_test(tc, registers_can_not_be_read);
 	tcase_add_test(tc, no_memory);
+	tcase_add_loop_test(tc, calls_fail, 0, 8);
+	tcase_add_test(tc, dumped_and_not_sent_on);
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, nothing_there_yet);

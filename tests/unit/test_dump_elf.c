@@ -510,6 +510,53 @@ START_TEST(many_headers)
 }
 END_TEST
 
+/* The same in a file of 32 bits, where the number is at another place. */
+START_TEST(many_headers_of_32_bits)
+{
+	struct core_file core;
+	uint32_t entry;
+
+	for (uint32_t n = 0; n < 1024; n += 2) {
+		entry = n * PAGE | 3;
+		ck_assert(memory_write(&memory, 0x11000 + n * 4, &entry, sizeof(entry)));
+	}
+	entry = 0x11003;
+	for (uint32_t n = 0; n < 128; n++)
+		ck_assert(memory_write(&memory, 0x10000 + n * 4, &entry, sizeof(entry)));
+	cpu[0].sregs = (struct kvm_sregs2) { .cr0 = 0x80000011, .cr3 = 0x10000 };
+	job.config.paging = true;
+	open_core(&core);
+	ck_assert(!core.is64);
+	ck_assert_uint_eq(core.header.e_phnum, PN_XNUM);
+	ck_assert_uint_eq(core.nr, 128 * 512 + 1);
+	ck_assert_uint_eq(core.phdr[65536].p_vaddr, 127 * 0x400000 + 1022 * PAGE);
+	core_file_close(&core);
+}
+END_TEST
+
+/* Two vCPUs begin at the same place, and one of them goes on further, whichever it is. */
+START_TEST(longer_on_another)
+{
+	static const uint64_t leaf[] = { LEAF(0x200000), LEAF(0x400000) };
+	struct core_file core;
+
+	for (unsigned int longer = 0; longer < 2; longer++) {
+		for (unsigned int i = 0; i < 2; i++) {
+			put_tables(0x10000 + i * 0x10000, 2, leaf);
+			set_paging(i, 0x10000 + i * 0x10000);
+		}
+		put_entry(0x12008 + (longer ? 0 : 0x10000), 0);
+		job.config.paging = true;
+		lseek(fd, 0, SEEK_SET);
+		open_core(&core);
+		ck_assert_uint_eq(core.nr, 2);
+		ck_assert_uint_eq(core.phdr[1].p_vaddr, 0);
+		ck_assert_uint_eq(core.phdr[1].p_filesz, 0x400000);
+		core_file_close(&core);
+	}
+}
+END_TEST
+
 /* Tables that lead to one another can describe any number of pieces. */
 START_TEST(too_much)
 {
@@ -607,6 +654,8 @@ Suite *dump_elf_suite(void)
 	tcase_add_test(tc, inner_guest);
 	tcase_add_test(tc, huge_page);
 	tcase_add_test(tc, many_headers);
+	tcase_add_test(tc, many_headers_of_32_bits);
+	tcase_add_test(tc, longer_on_another);
 	tcase_add_test(tc, too_much);
 	tcase_add_test(tc, cancelled);
 	tcase_add_test(tc, no_memory);

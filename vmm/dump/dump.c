@@ -191,9 +191,10 @@ int vm_dump(struct vm *vm, const struct dump_config *config,
 	dump->resume = vm_is_running(vm);
 	vm_stop_in_state(vm, RUN_STATE_SAVE_VM);
 	dump->status = DUMP_ACTIVE;
-	if (start(vm, config, err) < 0) {
+	if (start(vm, config, &dump->error) < 0) {
 		free_job(&dump->job);
-		dump->error = *err;
+		if (err)
+			*err = dump->error;
 		dump->status = DUMP_FAILED;
 		go_back(vm);
 		return -1;

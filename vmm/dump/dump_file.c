@@ -145,6 +145,19 @@ out:
 	return rc;
 }
 
+/* A hole at the end is there only when the file is that long. */
+static int write_end(struct file *file, struct error *err)
+{
+	off_t end;
+
+	if (!file->ends_in_hole)
+		return 0;
+	end = lseek(file->fd.fd, 0, SEEK_CUR);
+	if (end < 0 || ftruncate(file->fd.fd, end) < 0)
+		return error_errno(err, errno, "cannot write the dump");
+	return 0;
+}
+
 static int write_memory(struct file *file, struct error *err)
 {
 	const struct dump_map *map = &file->job->map;
@@ -155,10 +168,7 @@ static int write_memory(struct file *file, struct error *err)
 	for (unsigned int i = 0; rc == 0 && i < map->nr_blocks; i++)
 		rc = write_block(file, &map->block[i], err);
 	ram_scan_end(&file->scan);
-	if (rc == 0 && file->ends_in_hole &&
-	    ftruncate(file->fd.fd, lseek(file->fd.fd, 0, SEEK_CUR)) < 0)
-		rc = error_errno(err, errno, "cannot write the dump");
-	return rc;
+	return rc < 0 ? -1 : write_end(file, err);
 }
 
 int dump_write(struct dump_job *job, int fd, struct error *err)

@@ -221,8 +221,9 @@ static int write_beside(const char *path, int directory, const struct sections *
 	/* Mode 0600: guest memory has secrets. */
 	fd = mkostemp(new, O_CLOEXEC);
 	if (fd == -1) {
+		result = error_errno(err, errno, "cannot create a file beside it");
 		free(new);
-		return error_errno(err, errno, "cannot create a file beside it");
+		return result;
 	}
 	result = write_content(fd, sections, memory, transfer, err);
 	/* Network file systems may report here what they could not write. */
