@@ -137,17 +137,26 @@ static int map_aligned(struct memory *m, uint64_t size, struct error *err)
 		munmap(area, room);
 		return refused(size, err);
 	}
-	if ((before && munmap(area, before) == -1) ||
-	    (after && munmap(host + size, after) == -1) ||
-	    madvise(host, size, MADV_DONTFORK) == -1) {
-		saved = errno;
-		munmap(area, room);
-		return error_errno(err, saved, "cannot set up guest memory");
-	}
+	/* What has been given back may be another thread's by now: on failure only the rest is, too. */
+	if (before && munmap(area, before) == -1)
+		goto fail;
+	room -= before;
+	if (after && munmap(host + size, after) == -1)
+		goto fail_host;
+	room -= after;
+	if (madvise(host, size, MADV_DONTFORK) == -1)
+		goto fail_host;
 	prefer_large_pages(host, size);
 	m->host = host;
 	m->size = size;
 	return 0;
+
+fail_host:
+	area = host;
+fail:
+	saved = errno;
+	munmap(area, room);
+	return error_errno(err, saved, "cannot set up guest memory");
 }
 
 int memory_init(struct memory *m, uint64_t size, struct error *err)

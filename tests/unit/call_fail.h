@@ -20,4 +20,7 @@ void call_fail(const char *name, unsigned int n, int code);
 /* Whether it has failed. */
 bool call_has_failed(void);
 
+/* From here on fopen() takes what has the same name in this directory; NULL: what it is asked for. */
+void call_fopen_in(const char *directory);
+
 #endif

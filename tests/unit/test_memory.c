@@ -9,10 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/call_fail.h"
+#include "tests/unit/snapshot_fixture.h"
 #include "tests/unit/suites.h"
 #include "vmm/memory.h"
 
-#define MIB     (1ULL << 20)
 #define GIB     (1ULL << 30)
 
 /* A layout without a mapping of that size behind it: two parts of one page, where `second` says. */
@@ -178,6 +179,120 @@ START_TEST(limit_of_the_process)
 }
 END_TEST
 
+/* ---- A host that refuses ---- */
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs(text, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* It says how much it has left to promise, and where it does not say so, what else is known. */
+START_TEST(a_host_that_never_overcommits)
+{
+	static const struct {
+		const char *mode, *meminfo, *text;
+	} hosts[] = {
+		{ "2\n", "MemTotal: 1 kB\nCommitLimit:  3072 kB\nCommitted_AS:  1536 kB\n",
+		  "memory size 4 MiB: this host does not overcommit (vm.overcommit_memory is 2) and "
+		  "has 1.5 MiB left to promise; ask for less, or allow more by vm.overcommit_ratio" },
+		{ "2\n", "CommitLimit: 3072 kB\nCommitted_AS: 4096 kB\n", "has 0 bytes left" },
+		{ "2\n", "CommitLimit: 9999 kB\nCommitted_AS: 0 kB\n", "ulimit -v" },
+		{ "2\n", "CommitLimit: 3072 kB\n", "ulimit -v" },
+		{ "0\n", "CommitLimit: 0 kB\nCommitted_AS: 0 kB\n", "ulimit -v" },
+		{ "two\n", "CommitLimit: 0 kB\nCommitted_AS: 0 kB\n", "ulimit -v" },
+	};
+	struct place place;
+
+	place_begin(&place);
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		write_file(place.directory, "overcommit_memory", hosts[i].mode);
+		write_file(place.directory, "meminfo", hosts[i].meminfo);
+		call_fopen_in(place.directory);
+		for (unsigned int n = 1; n <= 2; n++) {
+			call_fail("mmap", n, ENOMEM);
+			refuse(4 * MIB, ENOMEM, hosts[i].text);
+			ck_assert(call_has_failed());
+		}
+		call_fopen_in(NULL);
+	}
+	/* Neither file can be read: that is no reason for another failure. */
+	write_file(place.directory, "overcommit_memory", "2\n");
+	call_fopen_in(place.directory);
+	for (unsigned int n = 1; n <= 2; n++) {
+		struct memory m;
+		struct error err;
+
+		call_fail("fopen", n, EMFILE);
+		ck_assert_int_eq(memory_init(&m, (1ULL << 52) - 2 * GIB, &err), -1);
+		ck_assert(call_has_failed());
+		ck_assert_int_eq(err.code, ENOMEM);
+		ck_assert_ptr_nonnull(strstr(err.text, "swap"));
+	}
+	call_fopen_in(NULL);
+	place_end(&place);
+}
+END_TEST
+
+/* All that is mapped, in pages. */
+static unsigned long mapped(void)
+{
+	unsigned long pages_now;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%lu", &pages_now), 1);
+	fclose(f);
+	return pages_now;
+}
+
+START_TEST(calls_fail)
+{
+	static const char *const calls[] = { "munmap", "madvise", "mmap" };
+	struct error err = { .code = 0 };
+	unsigned long before = mapped();
+	bool over = false;
+	struct memory m;
+	unsigned int n;
+	int rc;
+
+	for (n = 1; !over; n++) {
+		call_fail(calls[_i], n, ENOMEM);
+		rc = memory_init(&m, 64 * MIB, &err);
+		over = !call_has_failed();
+		call_fail(calls[_i], 0, 0);
+		ck_assert(rc == 0 || !over);
+		if (rc < 0) {
+			ck_assert_int_eq(err.code, ENOMEM);
+			ck_assert_ptr_null(strchr(err.text, '\n'));
+			ck_assert_ptr_null(m.host);
+		}
+		memory_destroy(&m);
+		ck_assert_uint_eq(mapped(), before);
+	}
+	ck_assert_uint_gt(n, 2);
+	/* RAM that can not be emptied is as it was, and still mapped. */
+	ck_assert_int_eq(memory_init(&m, 2 * MIB, &err), 0);
+	m.host[5] = 5;
+	call_fail("mmap", 1, ENOMEM);
+	ck_assert_int_eq(memory_clear(&m, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.text, "memory size 2 MiB"));
+	ck_assert_uint_eq(m.host[5], 5);
+	call_fail("madvise", 1, ENOMEM);
+	ck_assert_int_eq(memory_clear(&m, &err), -1);
+	ck_assert_str_eq(err.text, "cannot set up guest memory: Cannot allocate memory");
+	ck_assert_uint_eq(m.host[5], 0);
+	ck_assert_int_eq(memory_clear(&m, &err), 0);
+	memory_destroy(&m);
+}
+END_TEST
+
 START_TEST(at_edges)
 {
 	struct memory m;
@@ -257,6 +372,8 @@ Suite *memory_suite(void)
 	tcase_add_test(t, bad_sizes);
 	tcase_add_test(t, more_than_the_host_has);
 	tcase_add_test(t, limit_of_the_process);
+	tcase_add_test(t, a_host_that_never_overcommits);
+	tcase_add_loop_test(t, calls_fail, 0, 3);
 	tcase_add_test(t, at_edges);
 	tcase_add_test(t, copies);
 	tcase_add_test(t, copies_over_the_border);
