@@ -124,11 +124,6 @@ const char *kvm_request_name(enum kvm_request request)
 	return requests[request].name;
 }
 
-enum kvm_request_class kvm_request_class(enum kvm_request request)
-{
-	return requests[request].class;
-}
-
 int kvm_ioctl(struct kvm_handle *h, enum kvm_request request, void *arg)
 {
 	atomic_fetch_add_explicit(&h->count[request], 1, memory_order_relaxed);

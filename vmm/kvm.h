@@ -83,9 +83,8 @@ enum kvm_request {
 	KVM_REQ_COUNT
 };
 
-/* "KVM_SET_REGS", and its class. */
+/* "KVM_SET_REGS". */
 const char *kvm_request_name(enum kvm_request request);
-enum kvm_request_class kvm_request_class(enum kvm_request request);
 
 /* What the host's KVM offers.  Filled once by kvm_open(), constant afterwards. */
 struct kvm_caps {

@@ -68,6 +68,7 @@ int main(void)
 	srunner_add_suite(runner, feature_msrs_suite());
 	srunner_add_suite(runner, qmp_cpu_suite());
 	srunner_add_suite(runner, vm_suite());
+	srunner_add_suite(runner, kvm_suite());
 	srunner_add_suite(runner, vm_ends_suite());
 	srunner_add_suite(runner, vm_exits_suite());
 	srunner_add_suite(runner, vm_failures_suite());

@@ -5,6 +5,7 @@
 #include <check.h>
 
 /* One suite per test_*.c. */
+Suite *kvm_suite(void);
 Suite *memory_suite(void);
 Suite *cpu_features_suite(void);
 Suite *cpu_topology_suite(void);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/suites.h"
 #include "vmm/dirty_rate.h"
@@ -120,6 +121,17 @@ START_TEST(logging)
 }
 END_TEST
 
+/* One that is so small that not one page would be looked at: one is. */
+START_TEST(samples_of_a_small_machine)
+{
+	const struct dirty_rate_config config = { DIRTY_RATE_PAGE_SAMPLING, 1, 128 };
+
+	ck_assert_int_eq(vm_dirty_rate_start(machine.vm, &config, &err), 0);
+	ck_assert_int_eq(await().rate, 0);
+	ck_assert_int_eq(info().status, DIRTY_RATE_MEASURED);
+}
+END_TEST
+
 START_TEST(one_at_a_time)
 {
 	ck_assert_int_eq(start(DIRTY_RATE_DIRTY_BITMAP, 60000), 0);
@@ -187,6 +199,42 @@ START_TEST(no_memory)
 }
 END_TEST
 
+/* Nothing is measured, and nothing noted; without random numbers some pages do as well as others. */
+START_TEST(calls_fail)
+{
+	for (enum dirty_rate_mode mode = DIRTY_RATE_PAGE_SAMPLING; mode <= DIRTY_RATE_DIRTY_BITMAP;
+	     mode++) {
+		call_fail("pthread_create", 1, EAGAIN);
+		ck_assert_int_eq(start(mode, 1), -1);
+		ck_assert(call_has_failed());
+		ck_assert_str_eq(err.text, "the thread that measures the dirty rate: Resource temporarily "
+				 "unavailable");
+		ck_assert_int_eq(info().status, DIRTY_RATE_UNSTARTED);
+		ck_assert_uint_eq(slot_flags(), 0);
+	}
+	call_fail("getrandom", 1, EAGAIN);
+	ck_assert_int_eq(start(DIRTY_RATE_PAGE_SAMPLING, 1), 0);
+	ck_assert(call_has_failed());
+	ck_assert_int_eq(await().rate, 0);
+}
+END_TEST
+
+/* It costs the guest something from here on, but the figure is good. */
+START_TEST(noted_on)
+{
+	fake_kvm_fail(machine.fake, (struct fake_fault) {
+		.request = KVM_SET_USER_MEMORY_REGION, .vcpu = -1, .nth = 2, .times = 1,
+		.error = ENOMEM });
+	ck_assert_int_eq(start(DIRTY_RATE_DIRTY_BITMAP, 1), 0);
+	ck_assert_int_eq(await().rate, 0);
+	ck_assert_uint_eq(slot_flags(), KVM_MEM_LOG_DIRTY_PAGES);
+	/* The next one puts that right. */
+	ck_assert_int_eq(start(DIRTY_RATE_DIRTY_BITMAP, 1), 0);
+	await();
+	ck_assert_uint_eq(slot_flags(), 0);
+}
+END_TEST
+
 START_TEST(not_before_it_has_come)
 {
 	ck_assert_int_eq(start(DIRTY_RATE_PAGE_SAMPLING, 1), -1);
@@ -204,9 +252,12 @@ Suite *dirty_rate_suite(void)
 	tcase_add_test(tc, sampling);
 	tcase_add_test(tc, logging);
 	tcase_add_test(tc, one_at_a_time);
+	tcase_add_test(tc, samples_of_a_small_machine);
 	tcase_add_test(tc, log_refused);
 	tcase_add_test(tc, log_refused_half_way);
 	tcase_add_test(tc, no_memory);
+	tcase_add_test(tc, calls_fail);
+	tcase_add_test(tc, noted_on);
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, not_before_it_has_come);

@@ -3,11 +3,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <semaphore.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 #include "vmm/dev/timer.h"
+#include "vmm/log.h"
 
 #define NSEC    INT64_C(1000000000)
 
@@ -149,6 +154,52 @@ START_TEST(creation_fails)
 }
 END_TEST
 
+static unsigned int warnings;
+
+static void on_log(enum log_level level, const char *line)
+{
+	ck_assert_int_eq(level, LOG_LEVEL_WARNING);
+	ck_assert_ptr_nonnull(strstr(line, "the guest's clock gives no interrupts"));
+	warnings++;
+}
+
+/* The guest goes on without, is told of once, and has one as soon as there is one again. */
+START_TEST(no_timer_or_no_thread)
+{
+	const char *name = _i ? "pthread_create" : "timerfd_create";
+	unsigned int before = nr_threads();
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	close(fd);
+	warnings = 0;
+	log_set_sink(on_log, LOG_LEVEL_WARNING);
+	for (int i = 0; i < 3; i++) {
+		call_fail(name, 1, EMFILE);
+		timer_set(timer, 1);
+		ck_assert(call_has_failed());
+		ck_assert_uint_eq(warnings, 1);
+		ck_assert_uint_eq(nr_threads(), before);
+		/* The next descriptor is the same again. */
+		ck_assert_int_eq(eventfd(0, EFD_CLOEXEC), fd);
+		close(fd);
+	}
+	timer_set(timer, 1);
+	await_fired();
+	log_set_sink(NULL, LOG_LEVEL_INFO);
+	ck_assert_uint_eq(warnings, 1);
+}
+END_TEST
+
+/* A read that a signal has ended is no expiry; one that the host's clock has ended may be. */
+START_TEST(reads_that_fail)
+{
+	call_fail("read", 1, _i ? ECANCELED : EINTR);
+	timer_set(timer, 1);
+	await_fired();
+	ck_assert(call_has_failed());
+}
+END_TEST
+
 Suite *timer_suite(void)
 {
 	Suite *s = suite_create("timer");
@@ -162,6 +213,8 @@ Suite *timer_suite(void)
 	tcase_add_test(t, is_set_again_by_who_is_called);
 	tcase_add_loop_test(t, freeing_ends_the_calls, 0, 20);
 	tcase_add_test(t, creation_fails);
+	tcase_add_loop_test(t, no_timer_or_no_thread, 0, 2);
+	tcase_add_loop_test(t, reads_that_fail, 0, 2);
 	suite_add_tcase(s, t);
 	return s;
 }
