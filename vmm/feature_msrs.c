@@ -96,25 +96,16 @@ struct change {
 	uint64_t value;
 };
 
-/* Adds one, where the vCPU has such an MSR at all, and it is another value. */
-static int want(struct vcpu_state *s, uint32_t index, uint64_t value, struct change *changes,
-		unsigned int *nr, struct error *err)
+/* Adds one, where the vCPU, whose MSRs have been read, has such an MSR, and it is another value. */
+static void want(struct vcpu_state *s, uint32_t index, uint64_t value, struct change *changes,
+		 unsigned int *nr)
 {
 	int position = msr_table_find(s->msr_table, index);
-	struct error reason;
 	uint64_t now;
 
-	if (position < 0)
-		return 0;
-	if (vcpu_state_msr(s, (unsigned int)position, &now, &reason) < 0) {
-		if (reason.code == ENOENT)
-			return 0;
-		*err = reason;
-		return -1;
-	}
-	if (now != value)
+	if (position >= 0 && vcpu_state_msr(s, (unsigned int)position, &now, NULL) == 0 &&
+	    now != value)
 		changes[(*nr)++] = (struct change) { (unsigned int)position, value };
-	return 0;
 }
 
 static int apply(struct vcpu_state *s, const struct change *change, struct error *err)
@@ -150,16 +141,12 @@ int feature_msrs_apply(struct vcpu_state *s, const struct feature_msrs *host, bo
 		return -1;
 	cpu_features_of_table(&features, table);
 	arch_capabilities = cpu_features_has(&features, CPU_ARCH_CAPABILITIES);
-	if (feature_msrs_find(host, MSR_IA32_ARCH_CAPABILITIES, &value) &&
-	    want(s, MSR_IA32_ARCH_CAPABILITIES, arch_capabilities ? value : 0, changes, &nr,
-		 err) < 0)
-		return -1;
-	if (feature_msrs_find(host, MSR_PLATFORM_INFO, &value) &&
-	    want(s, MSR_PLATFORM_INFO, value, changes, &nr, err) < 0)
-		return -1;
-	if (host_microcode && feature_msrs_find(host, MSR_IA32_UCODE_REV, &value) &&
-	    want(s, MSR_IA32_UCODE_REV, value, changes, &nr, err) < 0)
-		return -1;
+	if (feature_msrs_find(host, MSR_IA32_ARCH_CAPABILITIES, &value))
+		want(s, MSR_IA32_ARCH_CAPABILITIES, arch_capabilities ? value : 0, changes, &nr);
+	if (feature_msrs_find(host, MSR_PLATFORM_INFO, &value))
+		want(s, MSR_PLATFORM_INFO, value, changes, &nr);
+	if (host_microcode && feature_msrs_find(host, MSR_IA32_UCODE_REV, &value))
+		want(s, MSR_IA32_UCODE_REV, value, changes, &nr);
 	/* Compared first, then written: each write makes all that was read old. */
 	for (unsigned int i = 0; i < nr; i++)
 		if (apply(s, &changes[i], err) < 0)

@@ -300,6 +300,27 @@ START_TEST(they_can_not_be_read)
 }
 END_TEST
 
+/* Several are set, and behind each the rest is read anew: any of these may fail. */
+START_TEST(they_can_not_be_read_again)
+{
+	unsigned int n;
+
+	for (n = 1;; n++) {
+		fake_kvm_add_msr(machine.fake, PLATFORM, 0, true);
+		fake_kvm_add_msr(machine.fake, UCODE, 0, true);
+		fake_kvm_fail(machine.fake, (struct fake_fault){ KVM_GET_MSRS, 0, n, 1, EIO });
+		if (machine_try(1, &err) == 0)
+			break;
+		ck_assert_int_eq(err.code, EIO);
+		machine_stop();
+		machine_host();
+	}
+	ck_assert_uint_gt(n, 2);
+	ck_assert_uint_eq(has(UCODE), UINT64_C(0xde) << 32);
+	check_dirty();
+}
+END_TEST
+
 Suite *feature_msrs_suite(void)
 {
 	Suite *suite = suite_create("feature_msrs");
@@ -323,6 +344,7 @@ Suite *feature_msrs_suite(void)
 	tcase_add_test(tc, reverting);
 	tcase_add_test(tc, vcpus_without_them);
 	tcase_add_loop_test(tc, they_can_not_be_read, 0, 3);
+	tcase_add_test(tc, they_can_not_be_read_again);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

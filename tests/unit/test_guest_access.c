@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/suites.h"
@@ -205,6 +207,25 @@ START_TEST(before_it_has_come)
 }
 END_TEST
 
+/* RAM is being replaced by another thread then. */
+START_TEST(while_it_comes)
+{
+	struct migration_channel channel;
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	channel = (struct migration_channel){ .fd = fds[0] };
+	migrate_from(&channel);
+	ck_assert_int_eq(get(GUEST_PHYSICAL, 0, 1), -1);
+	ck_assert_str_eq(err.text, "the machine is being loaded; try again when that is done");
+	close(fds[1]);
+	machine_dispatch();
+	ck_assert_int_eq(status_now(), MIGRATION_FAILED);
+	ck_assert_ptr_nonnull(strstr(logged(), "the snapshot ends too early"));
+	ck_assert_int_eq(get(GUEST_PHYSICAL, 0, 1), 0);
+}
+END_TEST
+
 Suite *guest_access_suite(void)
 {
 	Suite *suite = suite_create("guest_access");
@@ -222,6 +243,7 @@ Suite *guest_access_suite(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(incoming, setup_incoming, teardown_machine);
 	tcase_add_test(incoming, before_it_has_come);
+	tcase_add_test(incoming, while_it_comes);
 	suite_add_tcase(suite, incoming);
 	return suite;
 }

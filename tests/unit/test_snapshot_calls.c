@@ -409,6 +409,45 @@ START_TEST(a_file_in)
 }
 END_TEST
 
+/* Somebody changes the file between its front and its RAM: nothing comes in, or what there was. */
+START_TEST(a_file_that_changes)
+{
+	static const off_t sizes[] = { 2 * MIB, MIB + 2 * PAGE, 8 * MIB };
+	struct sections read = { 0 };
+	struct snapshot_reader *reader;
+	int fd;
+
+	restart();
+	ck_assert_int_eq(snapshot_write_file(place.path, &sections, &ram, &transfer, &err), 0);
+	fd = open(place.path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	reader = snapshot_open(fd, &transfer, &read, &err);
+	ck_assert_ptr_nonnull(reader);
+	if (_i == 3) {
+		transfer.cancelled = true;
+	} else {
+		ck_assert_int_eq(ftruncate(fd, sizes[_i]), 0);
+		/* Data behind the end of RAM, so that it is no hole. */
+		if (_i == 2)
+			ck_assert_int_eq(pwrite(fd, "x", 1, sizes[_i] - 1), 1);
+	}
+	if (_i >= 2) {
+		ck_assert_int_eq(snapshot_read_ram(reader, &copy, &err), _i == 3 ? -1 : 0);
+		if (_i == 3)
+			one_line(ECANCELED);
+		else
+			check_ram(&copy);
+	} else if (snapshot_read_ram(reader, &copy, &err) < 0) {
+		ck_assert_uint_gt(strlen(err.text), 0);
+	}
+	if (_i == 3)
+		check_zero(&copy, 0, RAM);
+	snapshot_close(reader);
+	sections_free(&read);
+	close(fd);
+}
+END_TEST
+
 Suite *snapshot_calls_suite(void)
 {
 	Suite *s = suite_create("snapshot_calls");
@@ -422,6 +461,7 @@ Suite *snapshot_calls_suite(void)
 	tcase_add_loop_test(t, a_stream_in, 0, (int)(CARRIERS * OF_STREAMS));
 	tcase_add_test(t, interrupted);
 	tcase_add_loop_test(t, a_file_in, 0, 2 * 8);
+	tcase_add_loop_test(t, a_file_that_changes, 0, 4);
 	suite_add_tcase(s, t);
 	return s;
 }
