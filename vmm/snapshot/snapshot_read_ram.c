@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int check_size(const struct snapshot_reader *reader, const struct memory *memory,
@@ -14,6 +15,11 @@ static int check_size(const struct snapshot_reader *reader, const struct memory 
 		return 0;
 	return error_set(err, EINVAL, "the snapshot is of a machine with %" PRIu64 " bytes of RAM, "
 			 "and this one has %" PRIu64, reader->header.ram, memory->size);
+}
+
+static int cut_short(struct error *err)
+{
+	return error_set(err, ENODATA, "the snapshot was cut short while it was read");
 }
 
 /* The parts lie one behind the other in the file and on the host. */
@@ -35,8 +41,7 @@ static int read_extent(struct snapshot_reader *reader, const struct memory *memo
 		if (n == -1)
 			return error_errno(err, errno, "cannot read the snapshot");
 		if (!n)
-			return error_set(err, ENODATA, "the snapshot was cut short while it was "
-					 "read");
+			return cut_short(err);
 		snapshot_pace_count(&reader->fd.pace, (size_t)n);
 		reader->transfer->remaining -= (uint64_t)n;
 	}
@@ -74,6 +79,7 @@ static int read_file_ram(struct snapshot_reader *reader, const struct memory *me
 {
 	struct snapshot_transfer *transfer = reader->transfer;
 	uint64_t at, start, end;
+	struct stat st;
 
 	for (at = 0; at < memory->size; at = end) {
 		if (next_extent(reader, at, &start, &end, err) == -1)
@@ -84,6 +90,11 @@ static int read_file_ram(struct snapshot_reader *reader, const struct memory *me
 		if (read_extent(reader, memory, start, end - start, err) == -1)
 			return -1;
 	}
+	/* What is behind the end of a file looks like a hole. */
+	if (fstat(reader->fd.fd, &st) == -1)
+		return error_errno(err, errno, "cannot read the snapshot");
+	if ((uint64_t)st.st_size < reader->header.ram_offset + reader->header.ram)
+		return cut_short(err);
 	return 0;
 }
 
