@@ -86,6 +86,7 @@ int main(void)
 	srunner_add_suite(runner, snapshot_io_suite());
 	srunner_add_suite(runner, snapshot_bad_suite());
 	srunner_add_suite(runner, snapshot_calls_suite());
+	srunner_add_suite(runner, snapshot_hosts_suite());
 	srunner_add_suite(runner, snapshot_write_suite());
 	srunner_add_suite(runner, descriptors_suite());
 	srunner_add_suite(runner, migrate_suite());

@@ -64,6 +64,7 @@ Suite *sections_suite(void);
 Suite *snapshot_io_suite(void);
 Suite *snapshot_bad_suite(void);
 Suite *snapshot_calls_suite(void);
+Suite *snapshot_hosts_suite(void);
 Suite *snapshot_write_suite(void);
 Suite *descriptors_suite(void);
 Suite *migrate_suite(void);

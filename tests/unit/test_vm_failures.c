@@ -389,6 +389,36 @@ START_TEST(a_reset_for_the_guest_that_fails)
 }
 END_TEST
 
+/* The kernel is read anew; a signal meanwhile is no failure. */
+START_TEST(a_reset_that_can_not_boot)
+{
+	bool over = false;
+	unsigned int n;
+
+	transfers_begin();
+	name_kernel(_i);
+	machine_start(CPUS);
+	for (n = 1; !over; n++) {
+		use(machine.vm, 0, OF_TODAY);
+		machine_events();
+		call_fail("pread", n, EIO);
+		over = reset(machine.vm) == 0;
+		ck_assert(over == !call_has_failed());
+		call_fail("pread", 0, 0);
+		if (!over) {
+			one_line(EIO);
+			nothing_but_a_reset(false);
+		}
+	}
+	ck_assert_uint_gt(n, 2);
+	use(machine.vm, 0, OF_TODAY);
+	call_fail("pread", 1, EINTR);
+	ck_assert_msg(reset(machine.vm) == 0, "%s", err.text);
+	ck_assert(call_has_failed());
+	teardown_machine();
+}
+END_TEST
+
 Suite *vm_failures_suite(void)
 {
 	Suite *s = suite_create("vm_failures");
@@ -406,6 +436,8 @@ Suite *vm_failures_suite(void)
 	tcase_add_loop_test(t, a_reset_of_controllers_that_fails, 0, 3);
 	tcase_add_test(t, a_reset_without_memory);
 	tcase_add_test(t, a_reset_for_the_guest_that_fails);
+	tcase_add_unchecked_fixture(t, dir_setup, dir_teardown);
+	tcase_add_loop_test(t, a_reset_that_can_not_boot, 1, KERNELS);
 	suite_add_tcase(s, t);
 	return s;
 }
