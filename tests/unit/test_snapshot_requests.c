@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,6 +345,18 @@ END_TEST
 
 /* ---- Clones ---- */
 
+static unsigned int nr_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int nr = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
 /* All three steps.  `*opened`: the first has been done. */
 static int make_clone(bool *opened)
 {
@@ -366,12 +379,14 @@ START_TEST(cloning)
 	};
 	const char *name = calls[_i];
 	bool over = false, opened;
+	unsigned int before;
 	int rc;
 
 	start(OF_TODAY);
 	ck_assert_int_eq(save_it(), 0);
 	machine_dispatch();
 	machine_stop();
+	before = nr_fds();
 	for (unsigned int n = 1; !over; n++) {
 		machine_host();
 		if (name)
@@ -390,10 +405,11 @@ START_TEST(cloning)
 			machine_run_all();
 		if (opened) {
 			machine_stop();
-			continue;
+		} else {
+			ck_assert_str_eq(fake_kvm_leaks(machine.fake), "");
+			fake_kvm_free(machine.fake);
 		}
-		ck_assert_str_eq(fake_kvm_leaks(machine.fake), "");
-		fake_kvm_free(machine.fake);
+		ck_assert_uint_eq(nr_fds(), before);
 	}
 	transfers_end();
 }

@@ -259,12 +259,18 @@ END_TEST
 /* Time that can not be read is no reason to run on. */
 START_TEST(stopped_without_time)
 {
+	uint64_t mark = fake_kvm_mark(machine.fake);
+
+	fake_kvm_vm(machine.fake, 0)->pit.channels[0].mode = 2;
 	fake_kvm_fail(machine.fake, (struct fake_fault) {
 		.request = _i ? KVM_GET_PIT2 : KVM_GET_CLOCK, .vcpu = -1, .error = EIO });
 	machine_run_all();
 	vm_stop(machine.vm);
 	ck_assert_int_eq(machine.vm->state, RUN_STATE_PAUSED);
 	machine_run_all();
+	/* Nor is it set to what was never read. */
+	ck_assert_uint_eq(fake_kvm_count_request(machine.fake, mark, FAKE_ANY, KVM_SET_CLOCK), _i);
+	ck_assert_uint_eq(fake_kvm_count_request(machine.fake, mark, FAKE_ANY, KVM_SET_PIT2), !_i);
 }
 END_TEST
 
