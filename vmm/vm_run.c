@@ -262,6 +262,16 @@ static int reset_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* What the old machine could not go on with is no concern of the new one. */
+static void forget_failures(struct vm *vm)
+{
+	atomic_fetch_and(&vm->posted, ~(uint32_t)VM_REQUEST_INTERNAL_ERROR);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpu[i].failed = false;
+		vm->vcpu[i].failed_insn_len = 0;
+	}
+}
+
 static void shut_down(struct vm *vm, enum shutdown_cause cause, int exit_status)
 {
 	vm_emit(vm, (struct vm_event) { .type = VM_EVENT_SHUTDOWN, .cause = cause });
@@ -288,6 +298,7 @@ int vm_system_reset(struct vm *vm, enum shutdown_cause cause, struct error *err)
 	if (vm_dump_refuse(vm, err) < 0)
 		return -1;
 	park_all(vm);
+	forget_failures(vm);
 	vm_devices_reset(vm->devices);
 	if (vm->xen)
 		xen_hvm_reset(vm->xen);

@@ -147,6 +147,30 @@ START_TEST(broken_when_it_was_stopped)
 }
 END_TEST
 
+/* A reset is what gets a machine out of that, and one that comes first makes an end of it, too. */
+START_TEST(broken_when_it_was_reset)
+{
+	const struct fake_step step = { FAKE_FAIL_ENTRY, .address = 0 };
+	uint64_t entries;
+
+	ck_assert_int_eq(start(&step), 0);
+	await_woken();
+	if (_i)
+		vm_stop(machine.vm);
+	ck_assert_int_eq(vm_system_reset(machine.vm, SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET, &err),
+			 0);
+	vm_dispatch(machine.vm);
+	ck_assert_str_eq(machine_events(), _i ? "RESUME STOP RESET(host-qmp-system-reset)" :
+						"RESUME RESET(host-qmp-system-reset)");
+	ck_assert_int_eq(machine.vm->state, _i ? RUN_STATE_PRELAUNCH : RUN_STATE_RUNNING);
+	ck_assert_ptr_nonnull(strstr(logged(), "refuses to enter the guest"));
+	vm_stop(machine.vm);
+	entries = machine_model(0)->entries;
+	machine_cont();
+	fake_vcpu_await_entries(machine_model(0), entries + 1);
+}
+END_TEST
+
 /* A KVM that has accepted an INIT meanwhile says EAGAIN, whatever it was asked. */
 START_TEST(parking_is_tried_again)
 {
@@ -343,6 +367,7 @@ Suite *vm_exits_suite(void)
 	tcase_add_loop_test(t, exits_that_mean_nothing, 0, 5);
 	tcase_add_loop_test(t, exits_that_are_the_end, 0, 3);
 	tcase_add_loop_test(t, broken_when_it_was_stopped, 0, BREAKAGES);
+	tcase_add_loop_test(t, broken_when_it_was_reset, 0, 2);
 	tcase_add_test(t, parking_is_tried_again);
 	tcase_add_test(t, sent_on_and_refused);
 	tcase_add_loop_test(t, sent_on_without_time, 0, 3);
