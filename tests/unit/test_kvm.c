@@ -9,7 +9,7 @@
 #include "vmm/feature_msrs.h"
 #include "vmm/kvm.h"
 
-/* The system's KVM: hosts that refuse it, kernels that can not be as they say, and who the host is. */
+/* The system's KVM: hosts that refuse it, kernels that can not be so, and who the host is. */
 
 static struct fake_kvm *fake;
 static struct kvm kvm;

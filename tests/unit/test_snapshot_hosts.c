@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/alloc_fail.h"
@@ -120,7 +119,7 @@ END_TEST
 
 /* ---- TSC offsets ---- */
 
-/* A kernel whose vCPUs have attributes, and none for the offset: the TSC itself is saved and set. */
+/* vCPUs have attributes, and none for the offset: the TSC itself is saved and set. */
 START_TEST(vcpus_without_offsets)
 {
 	struct vm *second;
@@ -160,7 +159,7 @@ START_TEST(a_table_without_end)
 END_TEST
 
 /*
- * vCPUs that have more than their KVM says: whether those of this host do, too, has to be found out,
+ * vCPUs that have more than their KVM says: whether those of this host do has to be found out,
  * and that may fail at any request and for want of memory.
  */
 START_TEST(more_than_kvm_says)

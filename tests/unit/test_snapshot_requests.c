@@ -2,7 +2,6 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +48,10 @@ enum host { OF_TODAY, SCALED, WITHOUT_XSAVE, SLOW_TIMER, HOSTS };
 /* Timers that have run out, so that nobody knows of their interrupts before the vCPUs settle. */
 static void run_timers_out(void)
 {
+	bool running = vm_is_running(machine.vm);
+
+	if (running)
+		vm_stop(machine.vm);
 	for (unsigned int i = 0; i < CPUS; i++) {
 		struct kvm_lapic_state *lapic = &machine_model(i)->lapic;
 
@@ -56,6 +59,9 @@ static void run_timers_out(void)
 		lapic_set_register(lapic, LAPIC_TMICT, 1000);
 		lapic_set_register(lapic, LAPIC_TMCCT, 0);
 	}
+	if (running)
+		machine_run_all();
+	machine_events();
 }
 
 static void start(enum host host)

@@ -10,8 +10,6 @@
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/snapshot_machine.h"
 #include "tests/unit/suites.h"
-#include "vmm/log.h"
-#include "vmm/nested.h"
 
 /* Machines over the fake kernel of which any request, allocation or call fails, one at a time. */
 
