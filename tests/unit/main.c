@@ -72,6 +72,7 @@ int main(void)
 	srunner_add_suite(runner, json_suite());
 	srunner_add_suite(runner, wire_suite());
 	srunner_add_suite(runner, wire_flow_suite());
+	srunner_add_suite(runner, wire_fail_suite());
 	srunner_add_suite(runner, events_suite());
 	srunner_add_suite(runner, listener_suite());
 	srunner_add_suite(runner, boot_linux_suite());

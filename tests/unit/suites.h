@@ -50,6 +50,7 @@ Suite *vm_random_suite(void);
 Suite *json_suite(void);
 Suite *wire_suite(void);
 Suite *wire_flow_suite(void);
+Suite *wire_fail_suite(void);
 Suite *events_suite(void);
 Suite *listener_suite(void);
 Suite *boot_linux_suite(void);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monitor/monitor_internal.h"
+#include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
+#include "tests/unit/json_oracle.h"
+#include "tests/unit/migrate_fixture.h"
+#include "tests/unit/suites.h"
+
+/* The wire when the system, or memory, lets it down in the middle: a client is served, or dropped. */
+
+#define QUERY EXECUTE("query-name")
+#define NAME "{\"return\": {\"name\": \"guest\"}}\r\n"
+#define PROMPT "(qemu) "
+
+static struct wire wire;
+
+static void setup(void)
+{
+	wire_open(&wire);
+}
+
+static void teardown(void)
+{
+	wire_close(&wire);
+}
+
+/* Nothing is sent in part; in the form for people an object is no line. */
+static void expect_lines(const struct peer *peer, bool pretty)
+{
+	const char *line, *end;
+
+	if (pretty && peer->len) {
+		ck_assert_str_eq(peer->text + peer->len - strlen("}\r\n"), "}\r\n");
+		return;
+	}
+	for (line = peer->text; line && *line; line = end + 2) {
+		end = strstr(line, "\r\n");
+		ck_assert_msg(end, "%s", line);
+		ck_assert_msg(oracle_accepts(line, (size_t)(end - line)), "%s", line);
+	}
+}
+
+/*
+ * Calls that fail once in a session, each at every place that makes it.  `spoils`: the client does
+ * not survive it; the others do not notice it.
+ */
+static const struct {
+	const char *name;
+	int code;
+	bool spoils;
+} session_calls[] = {
+	{ "event_add", ENOMEM, false }, { "evbuffer_add", ENOMEM, true },
+	{ "evbuffer_add_reference", ENOMEM, true }, { "send", EAGAIN, false },
+	{ "send", EINTR, false }, { "send", ENOBUFS, false }, { "send", EPIPE, true },
+	{ "sendmsg", EAGAIN, false }, { "sendmsg", EPIPE, true }, { "recvmsg", EINTR, false },
+	{ "recvmsg", EAGAIN, false }, { "recvmsg", ECONNRESET, true }, { "fcntl", EBADF, true },
+	{ "clock_gettime", EINVAL, false },
+};
+
+/* One client asks for much, an event comes, and it leaves. */
+static void converse(struct peer *peer, bool pretty)
+{
+	const struct monitor_options options = { .pretty = pretty };
+	int fd[2];
+	struct error err;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	*peer = (struct peer){ .fd = fd[0] };
+	if (monitor_add_client(wire.monitor, fd[1], fd[1], &options, &err) < 0) {
+		ck_assert_ptr_null(strchr(err.text, '\n'));
+		ck_assert_uint_gt(strlen(err.text), 10);
+	}
+	wire_settle(&wire, peer);
+	for (int i = 0; i < 2 && !peer->eof; i++) {
+		const char *text = i ? EXECUTE("query-qmp-schema") "[" QUERY : NEGOTIATE QUERY "tru ";
+
+		/* Not send(), which is the monitor's to fail. */
+		ck_assert_int_eq(write(peer->fd, text, strlen(text)), (ssize_t)strlen(text));
+		wire_settle(&wire, peer);
+	}
+	if (!peer->eof)
+		ck_assert_int_eq(write(peer->fd, "]", 1), 1);
+	wire_settle(&wire, peer);
+	monitor_emit(wire.monitor, QMP_EVENT_STOP, NULL);
+	wire_settle(&wire, peer);
+}
+
+/* Greeting, three replies before and two behind the schema, and the event. */
+START_TEST(test_session)
+{
+	struct peer peer, after;
+	bool failed = true, dropped = false;
+	unsigned int n;
+
+	for (n = 1; failed; n++) {
+		ck_assert_uint_lt(n, 1000);
+		call_fail(session_calls[_i].name, n, session_calls[_i].code);
+		converse(&peer, n % 2);
+		failed = call_has_failed();
+		call_fail(session_calls[_i].name, 0, 0);
+		wire_settle(&wire, &peer);
+		expect_lines(&peer, n % 2);
+		dropped |= peer.eof;
+		ck_assert(!peer.eof || failed);
+		ck_assert_msg(peer.eof || (peer_count(&peer, "\"QMP\"") == 1 &&
+					   peer_count(&peer, "\"event\": \"STOP\"") == 1 &&
+					   peer_count(&peer, "\"desc\": ") == 2),
+			      "%s %u: %u %u %u", session_calls[_i].name, n,
+			      peer_count(&peer, "\"QMP\""), peer_count(&peer, "\"event\": \"STOP\""),
+			      peer_count(&peer, "\"desc\": "));
+		/* And whoever comes next is served. */
+		after = wire_connect_ready(&wire);
+		wire_expect(&wire, &after, QUERY, NAME);
+		peer_close(&after);
+		peer_close(&peer);
+		wire_settle(&wire, NULL);
+		ck_assert_uint_eq(wire_clients(&wire), 0);
+	}
+	ck_assert_uint_gt(n, 2);
+	ck_assert(!session_calls[_i].spoils || dropped);
+}
+END_TEST
+
+Suite *wire_fail_suite(void)
+{
+	Suite *suite = suite_create("wire fail");
+	TCase *tc = tcase_create("wire");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, test_session, 0, sizeof(session_calls) / sizeof(session_calls[0]));
+	suite_add_tcase(suite, tc);
+	return suite;
+}
