@@ -55,6 +55,7 @@ int main(void)
 	srunner_add_suite(runner, hmp_paging_suite());
 	srunner_add_suite(runner, hmp_suite());
 	srunner_add_suite(runner, memsave_suite());
+	srunner_add_suite(runner, memsave_fail_suite());
 	srunner_add_suite(runner, fake_kvm_suite());
 	srunner_add_suite(runner, vcpu_state_suite());
 	srunner_add_suite(runner, vcpu_state_kernel_suite());

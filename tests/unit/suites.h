@@ -33,6 +33,7 @@ Suite *hmp_format_suite(void);
 Suite *hmp_paging_suite(void);
 Suite *hmp_suite(void);
 Suite *memsave_suite(void);
+Suite *memsave_fail_suite(void);
 Suite *feature_msrs_suite(void);
 Suite *qmp_cpu_suite(void);
 Suite *fake_kvm_suite(void);
