@@ -89,6 +89,7 @@ int main(void)
 	srunner_add_suite(runner, migrate_out_suite());
 	srunner_add_suite(runner, migrate_in_suite());
 	srunner_add_suite(runner, migrate_channels_suite());
+	srunner_add_suite(runner, migrate_fail_suite());
 	srunner_add_suite(runner, rtc_irq_suite());
 	srunner_add_suite(runner, timer_suite());
 	srunner_add_suite(runner, device_state_suite());

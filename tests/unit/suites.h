@@ -67,6 +67,7 @@ Suite *migrate_suite(void);
 Suite *migrate_out_suite(void);
 Suite *migrate_in_suite(void);
 Suite *migrate_channels_suite(void);
+Suite *migrate_fail_suite(void);
 Suite *options_xen_suite(void);
 Suite *xen_hvm_suite(void);
 Suite *snapshot_xen_suite(void);
