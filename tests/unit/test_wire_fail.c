@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -129,6 +130,44 @@ START_TEST(test_session)
 }
 END_TEST
 
+START_TEST(test_no_monitor)
+{
+	struct monitor_config config = wire.monitor->config;
+	struct monitor *monitor = NULL;
+	struct error err;
+	unsigned int n;
+
+	for (n = 1; !monitor; n++) {
+		alloc_fail_at(n);
+		monitor = monitor_new(&config, &err);
+		ck_assert_int_eq(!monitor, alloc_has_failed());
+		alloc_fail_at(0);
+		if (!monitor)
+			ck_assert_str_eq(err.text, "out of memory for the monitor");
+	}
+	ck_assert_uint_gt(n, 3);
+	monitor_free(monitor);
+}
+END_TEST
+
+/* A file is told from what can be waited for by epoll(7); without it there is an error at worst. */
+START_TEST(test_no_epoll)
+{
+	const struct monitor_options options = { .mode = MONITOR_CONTROL };
+	struct error err;
+	int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	call_fail("epoll_create1", 1, EMFILE);
+	ck_assert_int_eq(monitor_serve(wire.monitor, file, out, &options, &err), -1);
+	ck_assert(call_has_failed());
+	ck_assert_str_eq(err.text, "the event loop does not take a monitor client");
+	ck_assert_uint_eq(wire_clients(&wire), 0);
+	ck_assert_int_eq(fcntl(file, F_GETFD), -1);
+	ck_assert_int_eq(fcntl(out, F_GETFD), -1);
+}
+END_TEST
+
 Suite *wire_fail_suite(void)
 {
 	Suite *suite = suite_create("wire fail");
@@ -136,6 +175,8 @@ Suite *wire_fail_suite(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_session, 0, sizeof(session_calls) / sizeof(session_calls[0]));
+	tcase_add_test(tc, test_no_monitor);
+	tcase_add_test(tc, test_no_epoll);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
