@@ -116,6 +116,7 @@ int main(void)
 	srunner_add_suite(runner, snapshot_nested_suite());
 	srunner_add_suite(runner, qom_suite());
 	srunner_add_suite(runner, chardevs_suite());
+	srunner_add_suite(runner, chardevs_tcp_suite());
 	srunner_add_suite(runner, shell_words_suite());
 	srunner_add_suite(runner, shell_args_suite());
 	srunner_add_suite(runner, shell_print_suite());

@@ -94,6 +94,7 @@ Suite *pdptrs_suite(void);
 Suite *snapshot_nested_suite(void);
 Suite *qom_suite(void);
 Suite *chardevs_suite(void);
+Suite *chardevs_tcp_suite(void);
 Suite *shell_words_suite(void);
 Suite *shell_args_suite(void);
 Suite *shell_print_suite(void);
