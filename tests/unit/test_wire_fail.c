@@ -130,6 +130,85 @@ START_TEST(test_session)
 }
 END_TEST
 
+/* ---- the parser ---- */
+
+/* Each part of a message that takes memory: many members, deep nesting, long numbers. */
+static const char *const messages[] = {
+	"{'a':1,'b':2,'c':3,'d':4,'e':5,'f':6,'g':7,'h':8,'i':9,'j':10,'k':11}",
+	"[[[[[[[[[[[[[[[[[[[['string']]]]]]]]]]]]]]]]]]]]",
+	"[1000000000000000000000000000000000000000000000000000000000000000000000000001]",
+	/* An error behind many members looks for two of a name among them first. */
+	"{'a':1,'b':2,'c':3,'d':4,'e':5,'f':6,'g':7,'h':8,'i':9,'j':10,,}",
+};
+
+struct parsed {
+	unsigned int values, errors, out_of_memory;
+};
+
+static bool count_value(void *opaque, struct json_value *value, const char *error)
+{
+	struct parsed *parsed = opaque;
+
+	parsed->values += value != NULL;
+	parsed->errors += error != NULL;
+	parsed->out_of_memory += error && strstr(error, "out of memory");
+	return true;
+}
+
+/* In two pieces, so that any token may be one that is kept: one value, or one error, of each. */
+START_TEST(test_parser)
+{
+	const char *text = messages[_i];
+	size_t len = strlen(text);
+
+	for (size_t cut = 0; cut <= len; cut++) {
+		bool failed = true;
+
+		for (unsigned int n = 1; failed; n++) {
+			struct parsed parsed = { 0 };
+			struct json_parser *parser = json_parser_new(count_value, &parsed);
+
+			alloc_fail_at(n);
+			json_parser_feed(parser, text, cut);
+			json_parser_feed(parser, text + cut, len - cut);
+			failed = alloc_has_failed();
+			alloc_fail_at(0);
+			if (json_parser_is_broken(parser)) {
+				ck_assert(failed);
+				ck_assert_uint_eq(parsed.out_of_memory, 1);
+			} else {
+				ck_assert_uint_eq(parsed.values + parsed.errors, 1);
+				ck_assert_uint_eq(parsed.out_of_memory, failed);
+				json_parser_feed(parser, "{}", 2);
+				ck_assert_uint_eq(parsed.values + parsed.errors, 2);
+			}
+			json_parser_free(parser);
+		}
+	}
+}
+END_TEST
+
+/* A number may end with the stream. */
+START_TEST(test_parser_end)
+{
+	struct parsed parsed = { 0 };
+	struct json_parser *parser = json_parser_new(count_value, &parsed);
+
+	/* Of so many digits that they are copied. */
+	for (int i = 0; i < 100; i++)
+		json_parser_feed(parser, "1", 1);
+	ck_assert_uint_eq(parsed.values + parsed.errors, 0);
+	alloc_fail_at(1);
+	json_parser_end(parser);
+	ck_assert(alloc_has_failed());
+	alloc_fail_at(0);
+	ck_assert_uint_eq(parsed.out_of_memory, 1);
+	json_parser_free(parser);
+}
+END_TEST
+
+/* ---- the whole ---- */
+
 START_TEST(test_no_monitor)
 {
 	struct monitor_config config = wire.monitor->config;
@@ -175,6 +254,8 @@ Suite *wire_fail_suite(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_session, 0, sizeof(session_calls) / sizeof(session_calls[0]));
+	tcase_add_loop_test(tc, test_parser, 0, sizeof(messages) / sizeof(messages[0]));
+	tcase_add_test(tc, test_parser_end);
 	tcase_add_test(tc, test_no_monitor);
 	tcase_add_test(tc, test_no_epoll);
 	suite_add_tcase(suite, tc);
