@@ -107,6 +107,7 @@ int main(void)
 	srunner_add_suite(runner, qmp_memory_suite());
 	srunner_add_suite(runner, hmp_commands_suite());
 	srunner_add_suite(runner, commands_fail_suite());
+	srunner_add_suite(runner, vcpu_query_suite());
 	srunner_add_suite(runner, readline_suite());
 	srunner_add_suite(runner, monitors_suite());
 	srunner_add_suite(runner, options_xen_suite());

@@ -88,6 +88,7 @@ Suite *base64_suite(void);
 Suite *qmp_memory_suite(void);
 Suite *hmp_commands_suite(void);
 Suite *commands_fail_suite(void);
+Suite *vcpu_query_suite(void);
 Suite *readline_suite(void);
 Suite *monitors_suite(void);
 Suite *nested_suite(void);
