@@ -291,6 +291,61 @@ static const struct {
 	{ "setsockopt", ENOBUFS, false },
 };
 
+/* Who can not be told from others is one of those that are not let in, and reads why. */
+START_TEST(test_unknown_peer)
+{
+	static const char *const suffixes[] = { "", ",mode=readline" };
+	struct peer peer;
+
+	strcat(address, suffixes[_i]);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		peer = dial();
+		call_fail("getsockopt", 1, EINVAL);
+		wire_settle(&wire, &peer);
+		ck_assert(call_has_failed());
+		ck_assert(peer.eof);
+		ck_assert_ptr_nonnull(strstr(peer.text, " may not use this monitor; see "
+					     "--monitor-allow in vmond(8)"));
+		ck_assert_int_eq(strncmp(peer.text, _i ? "Error: " : "{\"error\": ", _i ? 7 : 10), 0);
+		peer_close(&peer);
+	}
+	/* Of many in a row only the first is in the log. */
+	ck_assert_uint_eq(wire_log_lines, 1);
+	ck_assert_uint_eq(wire_clients(&wire), 0);
+	peer = dial();
+	wire_settle(&wire, &peer);
+	ck_assert(!peer.eof);
+	peer_close(&peer);
+}
+END_TEST
+
+/* One that gives up while it waits is nobody's trouble; one there is no memory for is logged. */
+START_TEST(test_not_served)
+{
+	struct peer peer;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	call_fail("accept4", 1, ECONNABORTED);
+	wire_turn(&wire);
+	ck_assert(call_has_failed());
+	wire_settle(&wire, &peer);
+	ck_assert_uint_eq(wire_log_lines, 0);
+	ck_assert_str_eq(peer.text, GREETING);
+	peer_close(&peer);
+	wire_settle(&wire, NULL);
+	peer = dial();
+	alloc_fail_at(1);
+	wire_turn(&wire);
+	ck_assert(alloc_has_failed());
+	wire_settle(&wire, &peer);
+	ck_assert(peer.eof);
+	ck_assert_str_eq(wire_log_last, "out of memory for a monitor client");
+	peer_close(&peer);
+}
+END_TEST
+
 static unsigned int count_descriptors(void)
 {
 	unsigned int count = 0;
@@ -401,6 +456,8 @@ Suite *listener_suite(void)
 	tcase_add_loop_test(tc, test_unlink, 0, 2);
 	tcase_add_test(tc, test_no_descriptors);
 	tcase_add_loop_test(tc, test_no_descriptors_nor_events, 0, 2);
+	tcase_add_loop_test(tc, test_unknown_peer, 0, 2);
+	tcase_add_test(tc, test_not_served);
 	tcase_add_loop_test(tc, test_call_fails, 0,
 			    sizeof(listen_calls) / sizeof(listen_calls[0]));
 	tcase_add_loop_test(tc, test_no_memory, 0, LISTEN_KINDS);
