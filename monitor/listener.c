@@ -107,7 +107,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *opaque)
 		log_warning("monitor %s: can not accept clients for now: %s", listener->name,
 			    strerror(errno));
 	listener->resting = true;
-	/* Without memory for the timer it spins, which is better than to accept nobody ever again. */
+	/* Without memory for the timer it spins, which is better than to sleep for ever. */
 	if (evtimer_add(listener->retry, &accept_rest) == 0)
 		event_del(listener->acceptable);
 }

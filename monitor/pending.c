@@ -71,7 +71,7 @@ struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque)
 	if (!pending) {
 		/* Not to be taken for the end of what has begun. */
 		if (hmp->client)
-			text_printf(hmp->out, "Warning: no memory to wait for the end; it goes on\n");
+			text_printf(hmp->out, "Warning: no memory to wait for the end\n");
 		return NULL;
 	}
 	hmp->deferred = true;

@@ -50,13 +50,15 @@ static const struct {
 	{ COMMAND("set-vcpu-registers", "\"cpu-index\":0,\"registers\":{\"rax\":1,\"cr3\":65536,"
 		  "\"dr0\":2}"), true },
 	{ COMMAND("read-memory", "\"address\":0,\"size\":65536"), false },
-	{ COMMAND("read-memory", "\"address\":2147483648,\"size\":8,\"space\":\"virtual\""), false },
+	{ COMMAND("read-memory", "\"address\":2147483648,\"size\":8,\"space\":\"virtual\""),
+	  false },
 	{ COMMAND("write-memory", "\"address\":0,\"data\":\"AAAA\""), true },
 	{ COMMAND("qom-get", "\"path\":\"/machine/unattached/device[0]\",\"property\":\"vendor\""),
 	  false },
 	{ COMMAND("qom-get", "\"path\":\"/machine/unattached/device[0]\",\"property\":\"family\""),
 	  false },
-	{ COMMAND("qom-get", "\"path\":\"/machine/unattached/device[0]\",\"property\":\"model-id\""),
+	{ COMMAND("qom-get", "\"path\":\"/machine/unattached/device[0]\","
+		  "\"property\":\"model-id\""),
 	  false },
 	{ COMMAND("query-stats", "\"target\":\"vm\""), false },
 	{ HMP("info cpus"), false }, { HMP("info registers -a"), false },
@@ -148,7 +150,8 @@ START_TEST(kernel_refuses)
 		run_command(_i, 0);
 		fake_kvm_heal(machine.fake);
 		if (has_failed)
-			ck_assert_msg(peer_count(&peer, "Input/output error") == 1, "%s", peer.text);
+			ck_assert_msg(peer_count(&peer, "Input/output error") == 1, "%s",
+				      peer.text);
 		else
 			ck_assert_msg(reply_is_good(), "%s", peer.text);
 		peer_clear(&peer);

@@ -2,7 +2,6 @@
 #include "config.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,17 +31,6 @@
 static struct wire wire;
 static struct peer peer;
 static unsigned int open_before;
-
-static unsigned int open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
 
 static void setup(void)
 {
@@ -418,8 +406,8 @@ START_TEST(test_open)
 END_TEST
 
 /*
- * Without memory for what is noted of it a descriptor is closed; it may stay open for a command that
- * has been carried out and whose reply is lost.
+ * Without memory for what is noted of it a descriptor is closed; it may stay open for a command
+ * that has been carried out and whose reply is lost.
  */
 START_TEST(test_no_memory)
 {

@@ -90,8 +90,8 @@ static const struct line lines[] = {
 	{ "savevm", "savevm: string expected\n" TRY("savevm") },
 	{ "savevm /nonexistent/x\n", "" },
 	{ "loadvm x", "A VM that exists can not become another: start one with vmond run --clone x\n" },
-	{ "loadvm \"x\\ry\\\\\"", "A VM that exists can not become another: start one with vmond run "
-	  "--clone x\ry\\\n" },
+	{ "loadvm \"x\\ry\\\\\"", "A VM that exists can not become another: start one with vmond "
+	  "run --clone x\ry\\\n" },
 	{ "delvm x", "A snapshot is a file, which nothing here keeps: remove x where it is, when no "
 	  "clone of it runs any more\n" },
 	{ "info snapshots", "Snapshots are files, wherever savevm and snapshot_save were told to write "

@@ -63,15 +63,6 @@ static void write_theirs(void)
 	fclose(file);
 }
 
-static unsigned int count_descriptors(void)
-{
-	unsigned int count = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
-
 /* What the thread does; from where there is no RAM on, too. */
 static const struct {
 	const char *name;
@@ -93,7 +84,7 @@ START_TEST(call_fails)
 	bool failed = true, seen = false;
 
 	for (unsigned int n = 1; failed; n++) {
-		unsigned int before = count_descriptors();
+		unsigned int before = open_descriptors();
 
 		for (int theirs = 0; theirs < 2; theirs++) {
 			int rc;
@@ -118,7 +109,7 @@ START_TEST(call_fails)
 			if (!theirs && write_calls[_i].code != EWOULDBLOCK)
 				ck_assert_int_eq(file_size(), -1);
 		}
-		ck_assert_uint_eq(count_descriptors(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 	}
 	ck_assert(seen);
 }
@@ -135,8 +126,8 @@ START_TEST(keeps_a_part)
 	call_fail("ftruncate", 2, EIO);
 	ck_assert_int_eq(memsave_write(&range, path, &cancelled, &err), -1);
 	ck_assert(call_has_failed());
-	snprintf(expected, sizeof(expected), "'%s' keeps a part of the memory: Could not write '%s': "
-		 "Operation canceled", path, path);
+	snprintf(expected, sizeof(expected), "'%s' keeps a part of the memory: Could not write "
+		 "'%s': Operation canceled", path, path);
 	ck_assert_str_eq(err.text, expected);
 }
 END_TEST
@@ -214,7 +205,7 @@ static const struct {
 START_TEST(no_start)
 {
 	struct peer peer = wire_connect_ready(&wire);
-	unsigned int before = count_descriptors();
+	unsigned int before = open_descriptors();
 	char expected[256];
 	const char *text = command_of(0);
 
@@ -225,7 +216,7 @@ START_TEST(no_start)
 	wire_expect(&wire, &peer, text, expected);
 	ck_assert(call_has_failed());
 	ck_assert_int_eq(file_size(), strlen(THEIRS));
-	ck_assert_uint_eq(count_descriptors(), before);
+	ck_assert_uint_eq(open_descriptors(), before);
 	wire_send(&wire, &peer, text, strlen(text));
 	wire_settle(&wire, &peer);
 	await_all(&peer);

@@ -286,7 +286,7 @@ static void tell_the_end(void)
 		.type = VM_EVENT_MIGRATION, .migration = MIGRATION_COMPLETED });
 }
 
-/* The first event of what it asked for can not be queued for a client: it is gone before it waits. */
+/* The first event of what it asked for can not be queued: the client is gone before it waits. */
 START_TEST(test_gone_before_it_waits)
 {
 	expect(EVENTS_ON, OK);
@@ -301,7 +301,7 @@ START_TEST(test_gone_before_it_waits)
 }
 END_TEST
 
-/* Without memory a command may fail or not be waited for, and says so; it does not look complete. */
+/* Without memory a command may fail or not be waited for; it does not look complete. */
 START_TEST(test_waits_without_memory)
 {
 	static const char line[] = HMP("savevm a");

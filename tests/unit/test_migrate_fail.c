@@ -16,10 +16,11 @@
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
+#include "tests/unit/wire_fixture.h"
 
 /*
- * Far ends of transfers when a call on the way fails, each in turn: one clear error, nothing is left
- * open or lying about, and the next time it works.
+ * Far ends of transfers when a call on the way fails, each in turn: one clear error, nothing is
+ * left open or lying about, and the next time it works.
  */
 
 #define OLD     "the old one"
@@ -169,7 +170,7 @@ static bool transfer(enum kind kind, const char *name, unsigned int n, int code)
 {
 	struct migration_channel channel = { .fd = -1 };
 	int64_t set = 0;
-	unsigned int before = count_entries("/proc/self/fd");
+	unsigned int before = open_descriptors();
 	int rc, reader = -1;
 	struct stat st;
 
@@ -201,7 +202,7 @@ static bool transfer(enum kind kind, const char *name, unsigned int n, int code)
 	ck_assert_uint_le(count_entries(directory), 1);
 	fdsets_clear(&sets);
 	fd_names_clear(&names);
-	ck_assert_uint_eq(count_entries("/proc/self/fd"), before);
+	ck_assert_uint_eq(open_descriptors(), before);
 	/* A command that could not be waited for is the one that may be left. */
 	if (waitpid(-1, NULL, 0) > 0)
 		ck_assert_str_eq(name, "waitid");
@@ -291,7 +292,7 @@ static void end_outcome(const struct outcome *outcome)
 		close(outcome->fd);
 }
 
-/* Both ends of a connection, of which the one that `dialling` says may fail; whether both are there. */
+/* Both ends of a connection; the one that `dialling` says may fail.  True: they are there. */
 static bool connect_both(enum way way, bool dialling, const char *name, unsigned int n, int code)
 {
 	struct outcome in = { .fd = -1 }, out = { .fd = -1 };
@@ -356,7 +357,7 @@ START_TEST(socket_call_fails)
 {
 	const char *name = socket_calls[_i].name;
 	int code = socket_calls[_i].code;
-	unsigned int before = count_entries("/proc/self/fd");
+	unsigned int before = open_descriptors();
 	bool seen = false;
 
 	for (enum way way = 0; way < WAYS; way++) {
@@ -372,7 +373,7 @@ START_TEST(socket_call_fails)
 	}
 	ck_assert(seen);
 	/* A thread that looked a name up goes by itself. */
-	while (count_entries("/proc/self/fd") != before)
+	while (open_descriptors() != before)
 		usleep(1000);
 }
 END_TEST

@@ -120,8 +120,8 @@ START_TEST(test_info_tcp)
 	expect(INCOMING("tcp:127.0.0.1:0"), OK);
 	migrate_listener_tcp(migrate_wire.monitor->migrate.listener, &address, &ipv6);
 	snprintf(text, sizeof(text), TEXT("Migration status: setup\\r\\ntotal time: 0 ms\\r\\n"
-					  "socket address: [\\r\\n\\ttcp:127.0.0.1:%s\\r\\n]\\r\\n"),
-		 address.port);
+					  "socket address: [\\r\\n\\ttcp:127.0.0.1:%s\\r\\n"
+					  "]\\r\\n"), address.port);
 	expect(HMP("info migrate"), text);
 }
 END_TEST

@@ -148,7 +148,8 @@ START_TEST(books)
 }
 END_TEST
 
-#define SET(registers) COMMAND("set-vcpu-registers", "\"cpu-index\":0,\"registers\":{" registers "}")
+#define SET(registers) \
+	COMMAND("set-vcpu-registers", "\"cpu-index\":0,\"registers\":{" registers "}")
 
 /* Debug registers, and a host that has none: then nothing else is set, either. */
 START_TEST(set_debug_registers)

@@ -15,7 +15,7 @@
 #include "tests/unit/migrate_fixture.h"
 #include "tests/unit/suites.h"
 
-/* The wire when the system, or memory, lets it down in the middle: a client is served, or dropped. */
+/* The wire when the system, or memory, lets it down: a client is served, or dropped. */
 
 #define QUERY EXECUTE("query-name")
 #define NAME "{\"return\": {\"name\": \"guest\"}}\r\n"
@@ -81,7 +81,8 @@ static void converse(struct peer *peer, bool pretty)
 	}
 	wire_settle(&wire, peer);
 	for (int i = 0; i < 2 && !peer->eof; i++) {
-		const char *text = i ? EXECUTE("query-qmp-schema") "[" QUERY : NEGOTIATE QUERY "tru ";
+		const char *text = i ? EXECUTE("query-qmp-schema") "[" QUERY :
+				       NEGOTIATE QUERY "tru ";
 
 		/* Not send(), which is the monitor's to fail. */
 		ck_assert_int_eq(write(peer->fd, text, strlen(text)), (ssize_t)strlen(text));
@@ -115,7 +116,8 @@ START_TEST(test_session)
 					   peer_count(&peer, "\"event\": \"STOP\"") == 1 &&
 					   peer_count(&peer, "\"desc\": ") == 2),
 			      "%s %u: %u %u %u", session_calls[_i].name, n,
-			      peer_count(&peer, "\"QMP\""), peer_count(&peer, "\"event\": \"STOP\""),
+			      peer_count(&peer, "\"QMP\""),
+			      peer_count(&peer, "\"event\": \"STOP\""),
 			      peer_count(&peer, "\"desc\": "));
 		/* And whoever comes next is served. */
 		after = wire_connect_ready(&wire);
