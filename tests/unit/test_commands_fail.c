@@ -3,10 +3,16 @@
 
 #include <check.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "monitor/monitor_internal.h"
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/migrate_fixture.h"
 #include "tests/unit/suites.h"
@@ -160,6 +166,48 @@ START_TEST(kernel_refuses)
 }
 END_TEST
 
+/* A dump whose thread can not be had leaves neither a file nor a stopped machine. */
+START_TEST(no_thread_for_a_dump)
+{
+	char directory[] = "/tmp/vmond-commands-XXXXXX", path[64], command[256];
+	unsigned int before = open_descriptors();
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/core", directory);
+	snprintf(command, sizeof(command), COMMAND("dump-guest-memory", "\"paging\":false,"
+						   "\"protocol\":\"file:%s\""), path);
+	machine_run_all();
+	call_fail("pthread_create", 1, EAGAIN);
+	wire_send(&wire, &peer, command, strlen(command));
+	wire_settle(&wire, &peer);
+	ck_assert(call_has_failed());
+	ck_assert_uint_eq(peer_count(&peer, "\"error\": "), 1);
+	ck_assert_uint_eq(peer_count(&peer, "Resource temporarily unavailable"), 1);
+	ck_assert(vm_is_running(machine.vm));
+	ck_assert_uint_eq(open_descriptors(), before);
+	/* Nothing of it is there. */
+	ck_assert_int_eq(rmdir(directory), 0);
+}
+END_TEST
+
+/* A text that would be longer than can be is none, and stays so. */
+START_TEST(endless_text)
+{
+	struct text text = { 0 };
+	volatile int width = INT_MAX;
+
+	text_append(&text, "", SIZE_MAX - 1);
+	ck_assert(text.failed);
+	text_printf(&text, "x");
+	ck_assert_uint_eq(text.len, 0);
+	text_free(&text);
+	text_printf(&text, "%*s%*s", width, "", width, "");
+	ck_assert(text.failed);
+	ck_assert_uint_eq(text.len, 0);
+	text_free(&text);
+}
+END_TEST
+
 Suite *commands_fail_suite(void)
 {
 	Suite *suite = suite_create("commands fail");
@@ -168,6 +216,8 @@ Suite *commands_fail_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, no_memory, 0, sizeof(commands) / sizeof(commands[0]));
 	tcase_add_loop_test(tc, kernel_refuses, 0, sizeof(commands) / sizeof(commands[0]));
+	tcase_add_test(tc, no_thread_for_a_dump);
+	tcase_add_test(tc, endless_text);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

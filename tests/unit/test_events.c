@@ -2,12 +2,14 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "monitor/monitor_internal.h"
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
@@ -286,6 +288,24 @@ START_TEST(test_no_memory)
 }
 END_TEST
 
+/* As in QEMU, when the time can not be told. */
+START_TEST(test_no_clock)
+{
+	struct wire wire;
+	struct peer peer;
+
+	wire_open(&wire);
+	peer = wire_connect_ready(&wire);
+	call_fail("clock_gettime", 1, EINVAL);
+	monitor_emit(wire.monitor, QMP_EVENT_STOP, NULL);
+	ck_assert(call_has_failed());
+	wire_expect(&wire, &peer, "", "{\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}, "
+		    "\"event\": \"STOP\"}\r\n");
+	peer_close(&peer);
+	wire_close(&wire);
+}
+END_TEST
+
 Suite *events_suite(void)
 {
 	Suite *suite = suite_create("events");
@@ -299,6 +319,7 @@ Suite *events_suite(void)
 	tcase_add_test(tc, test_broadcast);
 	tcase_add_test(tc, test_rate_limit);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
+	tcase_add_test(tc, test_no_clock);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -63,7 +63,6 @@ static const struct {
 	{ "send", EINTR, false }, { "send", ENOBUFS, false }, { "send", EPIPE, true },
 	{ "sendmsg", EAGAIN, false }, { "sendmsg", EPIPE, true }, { "recvmsg", EINTR, false },
 	{ "recvmsg", EAGAIN, false }, { "recvmsg", ECONNRESET, true }, { "fcntl", EBADF, true },
-	{ "clock_gettime", EINVAL, false },
 };
 
 /* One client asks for much, an event comes, and it leaves. */
