@@ -63,7 +63,11 @@ static void describe_listener(const struct listener *listener, struct chardev_in
 			 info->path);
 	} else if (getnameinfo(&address.any, len, info->host, sizeof(info->host), info->port,
 			       sizeof(info->port), NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
-		snprintf(info->filename, sizeof(info->filename), "%stcp:%s:%s,server=on", gone,
+		/* As in QEMU: without anybody connected an IPv6 address has no brackets. */
+		bool bare = !info->connected || address.any.sa_family != AF_INET6;
+
+		snprintf(info->filename, sizeof(info->filename),
+			 bare ? "%stcp:%s:%s,server=on" : "%stcp:[%s]:%s,server=on", gone,
 			 info->host, info->port);
 	}
 }
@@ -80,8 +84,9 @@ static void describe_tcp_pair(const union address *own, const union address *pee
 		if (getnameinfo(&end[i]->any, len, host[i], sizeof(host[i]), port[i],
 				sizeof(port[i]), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 			return;
-	snprintf(info->filename, sizeof(info->filename), "tcp:%s:%s <-> %s:%s", host[0], port[0],
-		 host[1], port[1]);
+	snprintf(info->filename, sizeof(info->filename), own->any.sa_family == AF_INET6 ?
+		 "tcp:[%s]:%s <-> [%s]:%s" : "tcp:%s:%s <-> %s:%s", host[0], port[0], host[1],
+		 port[1]);
 }
 
 /* One that is a monitor of its own. */

@@ -42,7 +42,8 @@ void hmp_execute(struct hmp *hmp, const char *line);
  * until the handler returns, and to qmp_pending_text() from then on; qmp_pending_return() is the
  * end of it, qmp_pending_error() adds the line "Error: ...".  All else is as with qmp_defer().
  *
- * Returns NULL, with nothing printed, where nobody can wait: the command then goes on without.
+ * Returns NULL where nobody can wait, and prints so if it is for want of memory: the command then
+ * goes on without.
  */
 struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque);
 

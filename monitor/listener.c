@@ -107,8 +107,9 @@ static void on_acceptable(evutil_socket_t fd, short what, void *opaque)
 		log_warning("monitor %s: can not accept clients for now: %s", listener->name,
 			    strerror(errno));
 	listener->resting = true;
-	event_del(listener->acceptable);
-	evtimer_add(listener->retry, &accept_rest);
+	/* Without memory for the timer it spins, which is better than to sleep for ever. */
+	if (evtimer_add(listener->retry, &accept_rest) == 0)
+		event_del(listener->acceptable);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *opaque)
@@ -117,7 +118,8 @@ static void on_retry(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
-	event_add(listener->acceptable, NULL);
+	if (event_add(listener->acceptable, NULL) < 0)
+		evtimer_add(listener->retry, &accept_rest);
 }
 
 /* ---- listening ---- */

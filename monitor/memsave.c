@@ -24,8 +24,12 @@ static int check_file(const struct memsave_file *f, struct error *err)
 {
 	struct stat st, named;
 
-	if (fstat(f->fd, &st) == -1)
-		return error_errno(err, errno, "Could not open '%s'", f->name);
+	if (fstat(f->fd, &st) == -1) {
+		error_errno(err, errno, "Could not open '%s'", f->name);
+		if (f->created)
+			unlink(f->name);
+		return -1;
+	}
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EINVAL, "Could not open '%s': not a regular file", f->name);
 	/* Some file systems have no locks.  Who had it may have failed, and removed the file. */

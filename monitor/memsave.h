@@ -54,22 +54,19 @@ struct qmp_pending;
 #define MEMSAVE_PHYSICAL        (-1)
 
 /*
- * Starts the thread: `cpu` is the vCPU whose virtual addresses are meant, or MEMSAVE_PHYSICAL.  NULL
- * on error: "Parameter 'cpu-index' expects a CPU number".  What is returned is valid until the reply
- * has been sent, which is never before the caller has gone back to the event loop.
+ * Starts the thread: `cpu` is the vCPU whose virtual addresses are meant, one that there is, or
+ * MEMSAVE_PHYSICAL.  NULL on error.  What is returned is valid until the reply has been sent, which
+ * is never before the caller has gone back to the event loop.
  */
 struct memsave *memsave_start(struct monitor *monitor, int cpu, uint64_t addr, uint64_t size,
 			      const char *filename, struct error *err);
 
 /*
- * Who is told of the end.  Without, or when the client goes, the file is written all the same, and
- * a failure is logged.
+ * Who is told of the end, whatever it was deferred with as opaque value; may be NULL.  Without, or
+ * when the client goes, the file is written all the same, and a failure is logged.
  */
 void memsave_await(struct memsave *save, struct qmp_pending *pending);
 void memsave_forget(void *save);                /* a qmp_gone_fn */
-
-/* It is not to be: fails soon, and nobody is told. */
-void memsave_cancel(struct memsave *save);
 
 /* All of them, and returns when there are none left: no half of a file is either. */
 void memsave_end(struct monitor *monitor);

@@ -81,8 +81,6 @@ static int find_space(struct memsave *save, struct vm *vm, int cpu, struct error
 {
 	int rc;
 
-	if (cpu < 0 || (unsigned int)cpu >= vm->nr_vcpus)
-		return error_set(err, EINVAL, "Parameter 'cpu-index' expects a CPU number");
 	if (vm_inspect_begin(vm, cpu, err) < 0)
 		return -1;
 	rc = vcpu_page_space(&vm->vcpu[cpu].state, &vm->memory, &save->space, err);
@@ -152,6 +150,8 @@ struct memsave *memsave_start(struct monitor *monitor, int cpu, uint64_t addr, u
 void memsave_await(struct memsave *save, struct qmp_pending *pending)
 {
 	save->pending = pending;
+	if (pending)
+		pending->opaque = save;
 }
 
 void memsave_forget(void *opaque)
@@ -161,18 +161,13 @@ void memsave_forget(void *opaque)
 	save->pending = NULL;
 }
 
-void memsave_cancel(struct memsave *save)
-{
-	atomic_store(&save->cancelled, true);
-}
-
 void memsave_end(struct monitor *monitor)
 {
 	struct memsave *save;
 
 	/* All together, and then one by one. */
 	TAILQ_FOREACH(save, &monitor->memsaves, link)
-		memsave_cancel(save);
+		atomic_store(&save->cancelled, true);
 	while ((save = TAILQ_FIRST(&monitor->memsaves))) {
 		pthread_join(save->thread, NULL);
 		TAILQ_REMOVE(&monitor->memsaves, save, link);

@@ -158,6 +158,7 @@ int migrate_file_out(const char *path, const struct fdsets *sets,
 {
 	int fd = open_fdset(path, sets, O_WRONLY, err);
 	struct stat st;
+	bool exists;
 
 	if (fd == -1)
 		return -1;
@@ -165,7 +166,11 @@ int migrate_file_out(const char *path, const struct fdsets *sets,
 		return write_in_place(fd, path, channel, err);
 	if (!*path)
 		return error_errno(err, ENOENT, "Could not open ''");
-	if (stat(path, &st) < 0 || S_ISREG(st.st_mode)) {
+	/* What can not be told from a device is not to be replaced by a file. */
+	exists = stat(path, &st) == 0;
+	if (!exists && errno != ENOENT)
+		return error_errno(err, errno, "Could not open '%s'", path);
+	if (!exists || S_ISREG(st.st_mode)) {
 		/* What may not be written to is not to be replaced either. */
 		if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 && errno != ENOENT)
 			return error_errno(err, errno, "Could not open '%s'", path);

@@ -14,8 +14,11 @@ void monitor_want_turn(struct monitor *monitor)
 {
 	static const struct timeval now = { 0, 0 };
 
-	if (!monitor->busy && !evtimer_pending(monitor->turn, NULL))
-		evtimer_add(monitor->turn, &now);
+	if (monitor->busy || evtimer_pending(monitor->turn, NULL))
+		return;
+	/* Without memory for a timer it comes in this turn, which is better than never. */
+	if (evtimer_add(monitor->turn, &now) < 0)
+		event_active(monitor->turn, EV_TIMEOUT, 0);
 }
 
 /*

@@ -42,7 +42,8 @@ struct qmp_pending *qmp_defer(struct qmp_call *call, qmp_gone_fn *gone, void *op
 {
 	struct qmp_pending *pending;
 
-	if (!call->client || call->out_of_band || call->client->pending) {
+	/* An event that could not be queued may have closed it. */
+	if (!call->client || call->client->fd < 0 || call->out_of_band || call->client->pending) {
 		error_set(&call->error, ENOTSUP, "The reply to this command can not be waited for");
 		return NULL;
 	}
@@ -65,10 +66,14 @@ struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque)
 
 	if (hmp->call)
 		pending = qmp_defer(hmp->call, gone, opaque);
-	else if (hmp->client && !hmp->client->pending)
+	else if (hmp->client && hmp->client->fd >= 0 && !hmp->client->pending)
 		pending = pending_new(hmp->client, gone, opaque);
-	if (!pending)
+	if (!pending) {
+		/* Not to be taken for the end of what has begun. */
+		if (hmp->client)
+			text_printf(hmp->out, "Warning: no memory to wait for the end\n");
 		return NULL;
+	}
 	hmp->deferred = true;
 	/* What is printed from here on goes behind what has been. */
 	pending->is_text = true;

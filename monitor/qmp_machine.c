@@ -168,20 +168,18 @@ int qmp_inject_nmi(struct qmp_call *call)
 
 static int save_memory(struct qmp_call *call, int cpu)
 {
-	struct memsave *save =
-		memsave_start(call->monitor, cpu,
-			      (uint64_t)json_get(call->arguments, "val")->integer,
-			      (uint64_t)json_get(call->arguments, "size")->integer,
-			      json_get(call->arguments, "filename")->string.bytes, &call->error);
-	struct qmp_pending *pending;
+	/* First: once it has begun, the file's old contents are lost. */
+	struct qmp_pending *pending = qmp_defer(call, memsave_forget, NULL);
+	struct memsave *save;
 
+	if (!pending)
+		return -1;
+	save = memsave_start(call->monitor, cpu,
+			     (uint64_t)json_get(call->arguments, "val")->integer,
+			     (uint64_t)json_get(call->arguments, "size")->integer,
+			     json_get(call->arguments, "filename")->string.bytes, &call->error);
 	if (!save)
 		return -1;
-	pending = qmp_defer(call, memsave_forget, save);
-	if (!pending) {
-		memsave_cancel(save);
-		return -1;
-	}
 	memsave_await(save, pending);
 	return QMP_LATER;
 }

@@ -303,20 +303,16 @@ static void write_fpu(struct json_writer *w, const struct kvm_fpu *f)
 	json_write_object_end(w);
 }
 
-static int write_msrs(struct json_writer *w, struct vcpu_state *s, struct error *err)
+static void write_msrs(struct json_writer *w, struct vcpu_state *s)
 {
 	json_write_array(w, "msrs");
 	for (unsigned int i = 0; i < s->msr_table->count; i++) {
 		const char *name = msr_name(s->msr_table->msr[i].index);
-		struct error absent;
 		uint64_t value;
 
-		if (vcpu_state_msr(s, i, &value, &absent) < 0) {
-			if (absent.code == ENOENT)
-				continue;
-			*err = absent;
-			return -1;
-		}
+		/* One that this vCPU has not. */
+		if (vcpu_state_msr(s, i, &value, NULL) < 0)
+			continue;
 		json_write_object(w, NULL);
 		json_write_uint(w, "index", s->msr_table->msr[i].index);
 		if (name)
@@ -325,7 +321,6 @@ static int write_msrs(struct json_writer *w, struct vcpu_state *s, struct error 
 		json_write_object_end(w);
 	}
 	json_write_array_end(w);
-	return 0;
 }
 
 static bool flag_argument(const struct qmp_call *call, const char *name)
@@ -351,40 +346,38 @@ static uint32_t wanted(const struct qmp_call *call)
 }
 
 /* After vcpu_state_fetch() of `mask` the readers below find everything there and can not fail. */
-static int write_vcpu(struct json_writer *w, struct vcpu *vcpu, uint32_t mask, struct error *err)
+static void write_vcpu(struct json_writer *w, struct vcpu *vcpu, uint32_t mask)
 {
 	struct vcpu_state *s = &vcpu->state;
 	const struct kvm_mp_state *mp_state = NULL;
 	struct kvm_fpu fpu;
 
 	if (vcpu_state_offers(s, SUBSTATE_MP_STATE))
-		mp_state = vcpu_state_mp_state(s, err);
+		mp_state = vcpu_state_mp_state(s, NULL);
 	json_write_object(w, NULL);
 	json_write_int(w, "cpu-index", vcpu->index);
 	json_write_bool(w, "halted", mp_state && mp_state->mp_state == KVM_MP_STATE_HALTED);
-	write_regs(w, vcpu_state_regs(s, err));
-	write_sregs(w, vcpu_state_sregs(s, err));
+	write_regs(w, vcpu_state_regs(s, NULL));
+	write_sregs(w, vcpu_state_sregs(s, NULL));
 	if (vcpu_state_offers(s, SUBSTATE_EVENTS))
-		write_events(w, vcpu_state_events(s, err));
+		write_events(w, vcpu_state_events(s, NULL));
 	if (mp_state)
 		json_write_string(w, "mp-state", mp_state_name(mp_state->mp_state));
 	if (vcpu_state_offers(s, SUBSTATE_DEBUGREGS))
-		write_debugregs(w, vcpu_state_debugregs(s, err));
+		write_debugregs(w, vcpu_state_debugregs(s, NULL));
 	if (vcpu_state_offers(s, SUBSTATE_XCRS))
-		write_xcrs(w, vcpu_state_xcrs(s, err));
+		write_xcrs(w, vcpu_state_xcrs(s, NULL));
 	/* A format that is not known is none that the schema could name. */
 	if (vcpu_state_offers(s, SUBSTATE_NESTED) &&
-	    nested_format_name(vcpu_state_nested(s, err)->format))
-		write_nested(w, vcpu_state_nested(s, err));
+	    nested_format_name(vcpu_state_nested(s, NULL)->format))
+		write_nested(w, vcpu_state_nested(s, NULL));
 	if (mask & BIT(XSAVE)) {
-		if (vcpu_state_fpu(s, &fpu, err) < 0)
-			return -1;
+		vcpu_state_fpu(s, &fpu, NULL);
 		write_fpu(w, &fpu);
 	}
-	if ((mask & BIT(MSRS)) && write_msrs(w, s, err) < 0)
-		return -1;
+	if (mask & BIT(MSRS))
+		write_msrs(w, s);
 	json_write_object_end(w);
-	return 0;
 }
 
 int qmp_query_vcpu_state(struct qmp_call *call)
@@ -402,8 +395,8 @@ int qmp_query_vcpu_state(struct qmp_call *call)
 		rc = vcpu_state_fetch(&vm->vcpu[i].state, mask, &call->error);
 	if (rc == 0) {
 		json_write_array(call->reply, "return");
-		for (unsigned int i = first; rc == 0 && i <= last; i++)
-			rc = write_vcpu(call->reply, &vm->vcpu[i], mask, &call->error);
+		for (unsigned int i = first; i <= last; i++)
+			write_vcpu(call->reply, &vm->vcpu[i], mask);
 		json_write_array_end(call->reply);
 	}
 	vm_inspect_end(vm);

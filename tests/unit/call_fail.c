@@ -3,15 +3,19 @@
 
 #include <check.h>
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/poll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -21,6 +25,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Any thread's. */
@@ -79,10 +84,20 @@ static _Atomic bool failed;
 	X(int, tcgetattr, (int fd, struct termios *modes), fd, modes)                         \
 	X(int, tcsetattr, (int fd, int when, const struct termios *modes), fd, when, modes)   \
 	X(int, posix_openpt, (int flags), flags)                                              \
-	X(int, event_add, (struct event *event, const struct timeval *time), event, time)
+	X(int, event_add, (struct event *event, const struct timeval *time), event, time)     \
+	X(int, evbuffer_add, (struct evbuffer *buf, const void *data, size_t len), buf, data, \
+	  len)                                                                                \
+	X(int, evbuffer_add_reference, (struct evbuffer *buf, const void *data, size_t len,   \
+	  evbuffer_ref_cleanup_cb release, void *arg), buf, data, len, release, arg)          \
+	X(int, epoll_create1, (int flags), flags)                                             \
+	X(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len), fd, addr, len)   \
+	X(int, clock_gettime, (clockid_t clock, struct timespec *time), clock, time)          \
+	X(int, pidfd_open, (pid_t pid, unsigned int flags), pid, flags)                       \
+	X(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options), type, id, info, \
+	  options)
 
-/* Those that do not say by -1 that they have failed, or have done their work all the same. */
-#define OTHER_CALLS(X) X(close) X(mmap) X(pthread_create) X(fopen)
+/* Those that do not say by -1 that they have failed, or have done their work when they do. */
+#define OTHER_CALLS(X) X(mmap) X(pthread_create) X(fopen) X(posix_spawn) X(close)
 
 #define NAME(type, name, ...) #name,
 #define OTHER_NAME(name) #name,
@@ -133,21 +148,6 @@ static bool fails_now(const char *name)
 	}
 CALLS(WRAP)
 
-int __real_close(int fd);
-int __wrap_close(int fd);
-
-/* What it fails with is what could not be written before; the descriptor is gone. */
-int __wrap_close(int fd)
-{
-	bool fails = fails_now("close");
-	int code = errno, rc = __real_close(fd);
-
-	if (!fails)
-		return rc;
-	errno = code;
-	return -1;
-}
-
 void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);
 
@@ -190,4 +190,27 @@ FILE *__wrap_fopen(const char *path, const char *mode)
 		f = __real_fopen(other, mode);
 	}
 	return f ? f : __real_fopen(path, mode);
+}
+
+int __real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return fails_now("posix_spawn") ? with :
+	       __real_posix_spawn(pid, path, actions, attr, argv, envp);
+}
+
+/* Linux closes the descriptor whatever it says. */
+int __real_close(int fd);
+int __wrap_close(int fd);
+
+int __wrap_close(int fd)
+{
+	int ret = __real_close(fd);
+
+	return fails_now("close") ? -1 : ret;
 }

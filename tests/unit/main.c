@@ -55,6 +55,7 @@ int main(void)
 	srunner_add_suite(runner, hmp_paging_suite());
 	srunner_add_suite(runner, hmp_suite());
 	srunner_add_suite(runner, memsave_suite());
+	srunner_add_suite(runner, memsave_fail_suite());
 	srunner_add_suite(runner, fake_kvm_suite());
 	srunner_add_suite(runner, vcpu_state_suite());
 	srunner_add_suite(runner, vcpu_state_kernel_suite());
@@ -76,6 +77,7 @@ int main(void)
 	srunner_add_suite(runner, json_suite());
 	srunner_add_suite(runner, wire_suite());
 	srunner_add_suite(runner, wire_flow_suite());
+	srunner_add_suite(runner, wire_fail_suite());
 	srunner_add_suite(runner, events_suite());
 	srunner_add_suite(runner, listener_suite());
 	srunner_add_suite(runner, boot_linux_suite());
@@ -93,6 +95,7 @@ int main(void)
 	srunner_add_suite(runner, migrate_out_suite());
 	srunner_add_suite(runner, migrate_in_suite());
 	srunner_add_suite(runner, migrate_channels_suite());
+	srunner_add_suite(runner, migrate_fail_suite());
 	srunner_add_suite(runner, rtc_irq_suite());
 	srunner_add_suite(runner, timer_suite());
 	srunner_add_suite(runner, device_state_suite());
@@ -109,6 +112,8 @@ int main(void)
 	srunner_add_suite(runner, base64_suite());
 	srunner_add_suite(runner, qmp_memory_suite());
 	srunner_add_suite(runner, hmp_commands_suite());
+	srunner_add_suite(runner, commands_fail_suite());
+	srunner_add_suite(runner, vcpu_query_suite());
 	srunner_add_suite(runner, readline_suite());
 	srunner_add_suite(runner, monitors_suite());
 	srunner_add_suite(runner, options_xen_suite());
@@ -119,6 +124,7 @@ int main(void)
 	srunner_add_suite(runner, snapshot_nested_suite());
 	srunner_add_suite(runner, qom_suite());
 	srunner_add_suite(runner, chardevs_suite());
+	srunner_add_suite(runner, chardevs_tcp_suite());
 	srunner_add_suite(runner, shell_words_suite());
 	srunner_add_suite(runner, shell_args_suite());
 	srunner_add_suite(runner, shell_print_suite());

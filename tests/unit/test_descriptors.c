@@ -2,7 +2,7 @@
 #include "config.h"
 
 #include <check.h>
-#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "monitor/monitor_internal.h"
+#include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
 
@@ -29,17 +31,6 @@
 static struct wire wire;
 static struct peer peer;
 static unsigned int open_before;
-
-static unsigned int open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
 
 static void setup(void)
 {
@@ -414,6 +405,83 @@ START_TEST(test_open)
 }
 END_TEST
 
+/*
+ * Without memory for what is noted of it a descriptor is closed; it may stay open for a command
+ * that has been carried out and whose reply is lost.
+ */
+START_TEST(test_no_memory)
+{
+	static const char *const commands[] = { GETFD("x"), ADD_FD("\"opaque\": \"x\"") };
+	bool failed = true, refused = false;
+
+	for (unsigned int n = 1; failed; n++) {
+		struct token token = token_new();
+
+		wire_send_fds(&peer, commands[_i], &token.writing, 1);
+		close(token.writing);
+		alloc_fail_at(n);
+		for (int i = 0; i < 4; i++)
+			wire_turn(&wire);
+		failed = alloc_has_failed();
+		alloc_fail_at(0);
+		wire_settle(&wire, &peer);
+		ck_assert(peer.eof || peer_count(&peer, "\r\n") == 1);
+		if (peer_count(&peer, "out of memory for a ")) {
+			refused = true;
+			ck_assert(!token_is_held(&token));
+		}
+		peer_close(&peer);
+		wire_settle(&wire, NULL);
+		token_done(&token);
+		peer = wire_connect_ready(&wire);
+		ck_assert_uint_lt(n, 1000);
+	}
+	ck_assert(refused);
+}
+END_TEST
+
+/* Of several members one fails to be opened anew, and the set stays as it is. */
+START_TEST(test_open_fails)
+{
+	struct fdsets sets;
+	struct error err;
+	int64_t id = 0;
+
+	fdsets_init(&sets);
+	ck_assert_int_eq(fdsets_add(&sets, open("/dev/null", O_RDWR), NULL, &id, &err), 0);
+	call_fail("fcntl", 2, EMFILE);
+	ck_assert_int_eq(fdsets_open(&sets, 0, O_WRONLY, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.text, " of set 0: Too many open files"));
+	ck_assert_uint_eq(sets.nr_fds, 1);
+	fdsets_clear(&sets);
+}
+END_TEST
+
+/* What else comes with bytes is passed over: a socket from somebody else may ask for it. */
+START_TEST(test_other_control_messages)
+{
+	struct ucred ucred = { .pid = getpid(), .uid = getuid(), .gid = getgid() };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) +
+					      CMSG_SPACE(sizeof(int))] = { 0 };
+	struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	struct fd_queue queue = { .count = 0 };
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	*cmsg = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_CREDENTIALS,
+				  .cmsg_len = CMSG_LEN(sizeof(ucred)) };
+	memcpy(CMSG_DATA(cmsg), &ucred, sizeof(ucred));
+	cmsg = CMSG_NXTHDR(&msg, cmsg);
+	*cmsg = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+				  .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	ck_assert(fd_queue_receive(&queue, &msg));
+	ck_assert_uint_eq(queue.count, 1);
+	ck_assert_int_eq(queue.fd[0], fd);
+	fd_queue_clear(&queue);
+}
+END_TEST
+
 Suite *descriptors_suite(void)
 {
 	Suite *suite = suite_create("descriptors");
@@ -428,6 +496,9 @@ Suite *descriptors_suite(void)
 	tcase_add_test(tc, test_sets);
 	tcase_add_test(tc, test_sets_are_shared);
 	tcase_add_test(tc, test_open);
+	tcase_add_loop_test(tc, test_no_memory, 0, 2);
+	tcase_add_test(tc, test_open_fails);
+	tcase_add_test(tc, test_other_control_messages);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -2,11 +2,14 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "monitor/monitor_internal.h"
+#include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/json_oracle.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
@@ -240,6 +243,69 @@ START_TEST(test_rate_limit)
 }
 END_TEST
 
+/*
+ * Without memory all clients miss an event, which is logged, or one that can not be told of it is
+ * dropped, never another; an event that is to come later is not lost for want of its timer.
+ */
+START_TEST(test_no_memory)
+{
+	const unsigned int interval_ms = _i ? 3600 * 1000 : 0;
+	struct peer peer[3];
+	struct wire wire;
+	bool failed = true, missed = false, dropped = false;
+
+	for (unsigned int n = 1; failed; n++) {
+		bool fails_for_all;
+
+		wire_open(&wire);
+		for (int i = 0; i < 3; i++) {
+			peer[i] = wire_connect(&wire, i == 1);
+			/* The third has not negotiated, and is not told. */
+			wire_send(&wire, &peer[i], NEGOTIATE, i == 2 ? 0 : strlen(NEGOTIATE));
+			wire_settle(&wire, &peer[i]);
+			peer_clear(&peer[i]);
+		}
+		alloc_fail_at(n);
+		monitor_emit_limited(wire.monitor, QMP_EVENT_STOP, NULL, interval_ms);
+		failed = alloc_has_failed();
+		alloc_fail_at(0);
+		fails_for_all = strstr(wire_log_last, "monitor clients miss an event");
+		for (int i = 0; i < 3; i++) {
+			wire_settle(&wire, &peer[i]);
+			ck_assert_uint_eq(peer_count(&peer[i], "\"STOP\""),
+					  i < 2 && !fails_for_all && !peer[i].eof);
+			ck_assert(!peer[i].eof || (failed && i == 1));
+		}
+		missed |= fails_for_all;
+		dropped |= peer[1].eof;
+		for (int i = 0; i < 3; i++)
+			peer_close(&peer[i]);
+		wire_close(&wire);
+		ck_assert_uint_lt(n, 1000);
+	}
+	ck_assert(missed);
+	ck_assert(dropped);
+}
+END_TEST
+
+/* As in QEMU, when the time can not be told. */
+START_TEST(test_no_clock)
+{
+	struct wire wire;
+	struct peer peer;
+
+	wire_open(&wire);
+	peer = wire_connect_ready(&wire);
+	call_fail("clock_gettime", 1, EINVAL);
+	monitor_emit(wire.monitor, QMP_EVENT_STOP, NULL);
+	ck_assert(call_has_failed());
+	wire_expect(&wire, &peer, "", "{\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}, "
+		    "\"event\": \"STOP\"}\r\n");
+	peer_close(&peer);
+	wire_close(&wire);
+}
+END_TEST
+
 Suite *events_suite(void)
 {
 	Suite *suite = suite_create("events");
@@ -252,6 +318,8 @@ Suite *events_suite(void)
 	tcase_add_test(tc, test_last_event);
 	tcase_add_test(tc, test_broadcast);
 	tcase_add_test(tc, test_rate_limit);
+	tcase_add_loop_test(tc, test_no_memory, 0, 2);
+	tcase_add_test(tc, test_no_clock);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

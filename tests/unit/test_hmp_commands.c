@@ -46,6 +46,8 @@ static const struct line lines[] = {
 	{ "p $pc", "0x1000\n" },
 	{ "p", "unexpected end of expression\n" TRY("p") },
 	{ "p /d $zz", "unknown register\n" TRY("p") },
+	{ "p +1", "0x1\n" },
+	{ "p 1&$zz", "unknown register\n" TRY("p") },
 
 	{ "sum 0x1000 0", "00000\n" },
 	{ "sum 0x1ffff0 17", "No memory is mapped at address 0x200000\n" },
@@ -88,6 +90,8 @@ static const struct line lines[] = {
 	{ "savevm", "savevm: string expected\n" TRY("savevm") },
 	{ "savevm /nonexistent/x\n", "" },
 	{ "loadvm x", "A VM that exists can not become another: start one with vmond run --clone x\n" },
+	{ "loadvm \"x\\ry\\\\\"", "A VM that exists can not become another: start one with vmond "
+	  "run --clone x\ry\\\n" },
 	{ "delvm x", "A snapshot is a file, which nothing here keeps: remove x where it is, when no "
 	  "clone of it runs any more\n" },
 	{ "info snapshots", "Snapshots are files, wherever savevm and snapshot_save were told to write "
@@ -118,6 +122,8 @@ static const struct line lines[] = {
 	{ "info stats vm * kvm x", "stats: extraneous characters at the end of line\n"
 	  TRY("info stats") },
 	{ "info stats vm nope", "" },
+	{ "info stats vm \"page", "unterminated string\n" },
+	{ "info stats vm page \"kvm", "unterminated string\n" },
 	{ "info stats vm page", "" },
 	{ "info stats vm pages", "provider: kvm\n    pages (instant): 101\n" },
 	{ "info stats vcpu exits,guest_mode", "provider: kvm\n    exits (cumulative): 1000\n"
@@ -286,6 +292,23 @@ END_TEST
 
 #define COUNT(array)    (int)(sizeof(array) / sizeof((array)[0]))
 
+/* For the vCPU whose LINT1 is for that; a kernel that refuses is heard. */
+START_TEST(nmi)
+{
+	const uint32_t masked = 1U << 16, for_nmi = 4U << 8;
+
+	memcpy(machine_model(0)->lapic.regs + 0x360, &masked, sizeof(masked));
+	memcpy(machine_model(1)->lapic.regs + 0x360, &for_nmi, sizeof(for_nmi));
+	machine_run_all();
+	ck_assert_str_eq(run("nmi"), "");
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(fake_kvm_count_request(machine.fake, 0, i, KVM_NMI), i);
+	fake_kvm_fail(machine.fake, (struct fake_fault){ KVM_NMI, -1, 1, 0, EIO });
+	ck_assert_ptr_eq(strstr(run("nmi"), "Error: "), hmp.out->bytes);
+	fake_kvm_heal(machine.fake);
+}
+END_TEST
+
 Suite *hmp_commands_suite(void)
 {
 	Suite *suite = suite_create("hmp_commands");
@@ -300,6 +323,7 @@ Suite *hmp_commands_suite(void)
 	tcase_add_test(tc, too_many_values);
 	tcase_add_test(tc, pic);
 	tcase_add_test(tc, dump);
+	tcase_add_test(tc, nmi);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

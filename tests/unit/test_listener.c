@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "monitor/monitor_internal.h"
+#include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
 
@@ -252,6 +254,182 @@ START_TEST(test_no_descriptors)
 }
 END_TEST
 
+/* Nor can the loop be told so: to rest, or that the rest is over. */
+START_TEST(test_no_descriptors_nor_events)
+{
+	struct rlimit limit, none;
+	struct peer peer;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = (rlim_t)peer.fd;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	call_fail("event_add", _i ? 1 : 2, ENOMEM);
+	while (!call_has_failed())
+		event_base_loop(wire.base, EVLOOP_ONCE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* 1: there would be nothing left to wait for. */
+	while (!wire_clients(&wire))
+		ck_assert_int_eq(event_base_loop(wire.base, EVLOOP_ONCE), 0);
+	wire_expect(&wire, &peer, "", GREETING);
+	peer_close(&peer);
+}
+END_TEST
+
+/* Calls on the way to a socket that listens. */
+static const struct {
+	const char *name;
+	int code;
+	bool needed;
+} listen_calls[] = {
+	{ "socket", EMFILE, true }, { "bind", EACCES, true }, { "listen", ENOBUFS, true },
+	{ "fchmod", EPERM, true }, { "chmod", EPERM, true }, { "connect", EACCES, true },
+	{ "lstat", EACCES, true }, { "unlink", EACCES, true }, { "event_add", ENOMEM, true },
+	{ "fcntl", EBADF, true }, { "getsockopt", EBADF, true }, { "getsockname", EBADF, true },
+	{ "setsockopt", ENOBUFS, false },
+};
+
+/* Who can not be told from others is one of those that are not let in, and reads why. */
+START_TEST(test_unknown_peer)
+{
+	static const char *const suffixes[] = { "", ",mode=readline" };
+	struct peer peer;
+
+	strcat(address, suffixes[_i]);
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		peer = dial();
+		call_fail("getsockopt", 1, EINVAL);
+		wire_settle(&wire, &peer);
+		ck_assert(call_has_failed());
+		ck_assert(peer.eof);
+		ck_assert_ptr_nonnull(strstr(peer.text, " may not use this monitor; see "
+					     "--monitor-allow in vmond(8)"));
+		ck_assert_ptr_eq(strstr(peer.text, _i ? "Error: " : "{\"error\": "), peer.text);
+		peer_close(&peer);
+	}
+	/* Of many in a row only the first is in the log. */
+	ck_assert_uint_eq(wire_log_lines, 1);
+	ck_assert_uint_eq(wire_clients(&wire), 0);
+	peer = dial();
+	wire_settle(&wire, &peer);
+	ck_assert(!peer.eof);
+	peer_close(&peer);
+}
+END_TEST
+
+/* One that gives up while it waits is nobody's trouble; one there is no memory for is logged. */
+START_TEST(test_not_served)
+{
+	struct peer peer;
+
+	ck_assert_int_eq(monitor_listen(wire.monitor, address, &err), 0);
+	peer = dial();
+	call_fail("accept4", 1, ECONNABORTED);
+	wire_turn(&wire);
+	ck_assert(call_has_failed());
+	wire_settle(&wire, &peer);
+	ck_assert_uint_eq(wire_log_lines, 0);
+	ck_assert_str_eq(peer.text, GREETING);
+	peer_close(&peer);
+	wire_settle(&wire, NULL);
+	peer = dial();
+	alloc_fail_at(1);
+	wire_turn(&wire);
+	ck_assert(alloc_has_failed());
+	wire_settle(&wire, &peer);
+	ck_assert(peer.eof);
+	ck_assert_str_eq(wire_log_last, "out of memory for a monitor client");
+	peer_close(&peer);
+}
+END_TEST
+
+enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_STALE, LISTEN_FD, LISTEN_KINDS };
+
+static bool call_fails, alloc_fails;    /* of the last of these: */
+
+/* With the n-th call of `name`, or allocation if that is NULL, failing; n 0: none. */
+static bool begins_to_listen(enum listen_kind kind, const char *name, unsigned int n, int code)
+{
+	char text[128];
+	int passed = -1;
+	unsigned int before;
+	bool listens;
+
+	if (kind == LISTEN_STALE)
+		close(foreign_socket(SOCK_STREAM, 1));
+	before = open_descriptors();
+	snprintf(text, sizeof(text), "%s", kind == LISTEN_TCP ? "tcp:127.0.0.1:0" : address);
+	if (kind == LISTEN_FD) {
+		passed = foreign_socket(SOCK_STREAM, 1);
+		snprintf(text, sizeof(text), "fd:%d", passed);
+	}
+	memset(&err, 0, sizeof(err));
+	if (name)
+		call_fail(name, n, code);
+	else
+		alloc_fail_at(n);
+	listens = monitor_listen(wire.monitor, text, &err) == 0;
+	alloc_fails = alloc_has_failed();
+	alloc_fail_at(0);
+	call_fails = name && call_has_failed();
+	if (name)
+		call_fail(name, 0, 0);
+	if (listens)
+		listener_free(TAILQ_FIRST(&wire.monitor->listeners));
+	else
+		ck_assert_ptr_nonnull(strstr(err.text, "monitor"));
+	ck_assert_ptr_null(strchr(err.text, '\n'));
+	ck_assert(TAILQ_EMPTY(&wire.monitor->listeners));
+	if (passed >= 0)
+		close(passed);
+	ck_assert_uint_eq(open_descriptors(), before);
+	/* One that was there before may still be. */
+	ck_assert(kind == LISTEN_STALE || kind == LISTEN_FD || !exists());
+	unlink(path);
+	return listens;
+}
+
+/* One clear error, or none that matters; no descriptor is left, and it works the next time. */
+START_TEST(test_call_fails)
+{
+	/* A mode that is to be put right. */
+	mode_t umask_before = umask(0377);
+	bool seen = false;
+
+	for (enum listen_kind kind = 0; kind < LISTEN_KINDS; kind++) {
+		call_fails = true;
+		for (unsigned int n = 1; call_fails; n++) {
+			bool listens = begins_to_listen(kind, listen_calls[_i].name, n,
+							listen_calls[_i].code);
+
+			ck_assert_uint_lt(n, 100);
+			seen |= call_fails;
+			if (call_fails && listen_calls[_i].needed)
+				ck_assert_msg(!listens, "%d: %u", kind, n);
+			else
+				ck_assert_msg(listens, "%s", err.text);
+		}
+		ck_assert(begins_to_listen(kind, NULL, 0, 0));
+	}
+	umask(umask_before);
+	ck_assert(seen);
+}
+END_TEST
+
+START_TEST(test_no_memory)
+{
+	unsigned int n = 1;
+
+	while (!begins_to_listen(_i, NULL, n++, 0))
+		ck_assert(alloc_fails);
+	ck_assert(!alloc_fails);
+	ck_assert_uint_gt(n, 3);
+}
+END_TEST
+
 Suite *listener_suite(void)
 {
 	Suite *suite = suite_create("listener");
@@ -268,6 +446,12 @@ Suite *listener_suite(void)
 	tcase_add_test(tc, test_bad_address);
 	tcase_add_loop_test(tc, test_unlink, 0, 2);
 	tcase_add_test(tc, test_no_descriptors);
+	tcase_add_loop_test(tc, test_no_descriptors_nor_events, 0, 2);
+	tcase_add_loop_test(tc, test_unknown_peer, 0, 2);
+	tcase_add_test(tc, test_not_served);
+	tcase_add_loop_test(tc, test_call_fails, 0,
+			    sizeof(listen_calls) / sizeof(listen_calls[0]));
+	tcase_add_loop_test(tc, test_no_memory, 0, LISTEN_KINDS);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

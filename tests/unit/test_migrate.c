@@ -2,12 +2,15 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "monitor/monitor_internal.h"
+#include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/migrate_fixture.h"
 #include "tests/unit/suites.h"
 
@@ -277,6 +280,63 @@ START_TEST(test_hmp_getfd)
 }
 END_TEST
 
+static void tell_the_end(void)
+{
+	monitor_vm_event(migrate_wire.monitor, &(struct vm_event){
+		.type = VM_EVENT_MIGRATION, .migration = MIGRATION_COMPLETED });
+}
+
+/* The first event of what it asked for can not be queued: the client is gone before it waits. */
+START_TEST(test_gone_before_it_waits)
+{
+	expect(EVENTS_ON, OK);
+	wire_send(&migrate_wire, &migrate_peer, HMP("savevm a"), strlen(HMP("savevm a")));
+	call_fail("evbuffer_add_reference", 1, ENOMEM);
+	wire_settle(&migrate_wire, &migrate_peer);
+	ck_assert(call_has_failed());
+	ck_assert(migrate_peer.eof);
+	ck_assert_str_eq(fake_migration.path, "a");
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.waiting);
+	tell_the_end();
+}
+END_TEST
+
+/* Without memory a command may fail or not be waited for; it does not look complete. */
+START_TEST(test_waits_without_memory)
+{
+	static const char line[] = HMP("savevm a");
+	bool failed = true, unattended = false;
+	unsigned int n;
+
+	for (n = 1; failed; n++) {
+		ck_assert_uint_lt(n, 1000);
+		fake_migration.path[0] = '\0';
+		wire_send(&migrate_wire, &migrate_peer, line, strlen(line));
+		alloc_fail_at(n);
+		for (int i = 0; i < 6; i++)
+			wire_turn(&migrate_wire);
+		failed = alloc_has_failed();
+		alloc_fail_at(0);
+		wire_settle(&migrate_wire, &migrate_peer);
+		if (migrate_peer.len) {
+			ck_assert(failed);
+			ck_assert(!peer_count(&migrate_peer, TEXT("")));
+			unattended |= fake_migration.path[0] &&
+				      peer_count(&migrate_peer, "no memory to wait for the end");
+		} else if (!migrate_peer.eof) {
+			tell_the_end();
+			wire_settle(&migrate_wire, &migrate_peer);
+			ck_assert_uint_eq(peer_count(&migrate_peer, "\r\n"), 1);
+			ck_assert(failed || peer_count(&migrate_peer, TEXT("")));
+		}
+		peer_close(&migrate_peer);
+		wire_settle(&migrate_wire, NULL);
+		migrate_peer = wire_connect_ready(&migrate_wire);
+	}
+	ck_assert(unattended);
+}
+END_TEST
+
 Suite *migrate_suite(void)
 {
 	Suite *suite = suite_create("migrate");
@@ -290,6 +350,8 @@ Suite *migrate_suite(void)
 	tcase_add_test(tc, test_snapshot);
 	tcase_add_test(tc, test_hmp);
 	tcase_add_test(tc, test_hmp_getfd);
+	tcase_add_test(tc, test_gone_before_it_waits);
+	tcase_add_test(tc, test_waits_without_memory);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

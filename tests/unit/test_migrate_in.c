@@ -2,13 +2,16 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "monitor/migrate_channel.h"
 #include "monitor/monitor_internal.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/migrate_fixture.h"
 #include "tests/unit/suites.h"
 
@@ -107,6 +110,57 @@ START_TEST(test_listen_tcp)
 }
 END_TEST
 
+START_TEST(test_info_tcp)
+{
+	struct tcp_address address;
+	char text[256];
+	bool ipv6;
+
+	fake_migration.vm.state = RUN_STATE_INMIGRATE;
+	expect(INCOMING("tcp:127.0.0.1:0"), OK);
+	migrate_listener_tcp(migrate_wire.monitor->migrate.listener, &address, &ipv6);
+	snprintf(text, sizeof(text), TEXT("Migration status: setup\\r\\ntotal time: 0 ms\\r\\n"
+					  "socket address: [\\r\\n\\ttcp:127.0.0.1:%s\\r\\n"
+					  "]\\r\\n"), address.port);
+	expect(HMP("info migrate"), text);
+}
+END_TEST
+
+/* The peer can not be accepted: it has failed, and nothing listens any more. */
+START_TEST(test_not_accepted)
+{
+	int client;
+
+	fake_migration.vm.state = RUN_STATE_INMIGRATE;
+	expect_path(INCOMING("unix:%s"), OK);
+	call_fail("accept4", 1, EMFILE);
+	client = dial_path();
+	AWAIT(fake_migration.info.status == MIGRATION_FAILED);
+	ck_assert_str_eq(fake_migration.error,
+			 "the peer can not be accepted: Too many open files");
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.listener);
+	ck_assert_int_eq(access(migrate_path, F_OK), -1);
+	close(client);
+	expect(INCOMING("exec:true"), OK);
+	fake_migration_finish(true);
+}
+END_TEST
+
+/* What has been opened before the transfer turns out not to be possible is closed again. */
+START_TEST(test_begin_refused)
+{
+	fake_migration.vm.state = RUN_STATE_INMIGRATE;
+	fake_migration.info = (struct migration_info){ .kind = MIGRATION_OUT,
+						       .status = MIGRATION_ACTIVE };
+	expect_path(INCOMING("unix:%s"), IN_PROGRESS);
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.listener);
+	ck_assert_int_eq(access(migrate_path, F_OK), -1);
+	expect(INCOMING("exec:sleep 1000"), IN_PROGRESS);
+	/* The command is gone, and has been waited for. */
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+}
+END_TEST
+
 Suite *migrate_in_suite(void)
 {
 	Suite *suite = suite_create("migrate in");
@@ -117,6 +171,9 @@ Suite *migrate_in_suite(void)
 	tcase_add_test(tc, test_fifo_in);
 	tcase_add_test(tc, test_listen_unix);
 	tcase_add_test(tc, test_listen_tcp);
+	tcase_add_test(tc, test_info_tcp);
+	tcase_add_test(tc, test_not_accepted);
+	tcase_add_test(tc, test_begin_refused);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

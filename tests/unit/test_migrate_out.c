@@ -330,6 +330,12 @@ START_TEST(test_terminal_waits)
 	wire_expect(&migrate_wire, &terminal, "migrate -d exec:true\n",
 		    "migrate -d exec:true\033[K\r\n(qemu) ");
 	fake_migration_finish(true);
+	/* One that a program has begun is in the way, too, and nobody waits then. */
+	expect(MIGRATE("exec:true"), OK);
+	wire_expect(&migrate_wire, &terminal, "migrate exec:true\n", "migrate exec:true\033[K\r\n"
+		    "Error: There's a migration process in progress\r\n(qemu) ");
+	ck_assert_ptr_null(migrate_wire.monitor->migrate.waiting);
+	fake_migration_finish(true);
 	/* Who waits goes away, and the migration does not mind. */
 	wire_expect(&migrate_wire, &terminal, "migrate exec:true\n",
 		    "migrate exec:true\033[K\r\n");
