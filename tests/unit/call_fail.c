@@ -75,6 +75,7 @@ static _Atomic bool failed;
 	X(int, munmap, (void *addr, size_t len), addr, len)                                   \
 	X(int, madvise, (void *addr, size_t len, int advice), addr, len, advice)              \
 	X(ssize_t, getrandom, (void *buf, size_t len, unsigned int flags), buf, len, flags)   \
+	X(pid_t, fork, (void), )                                                              \
 	X(pid_t, waitpid, (pid_t pid, int *status, int options), pid, status, options)        \
 	X(int, tcgetattr, (int fd, struct termios *modes), fd, modes)                         \
 	X(int, tcsetattr, (int fd, int when, const struct termios *modes), fd, when, modes)   \

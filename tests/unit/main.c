@@ -50,6 +50,7 @@ int main(void)
 	srunner_add_suite(runner, chardev_unix_suite());
 	srunner_add_suite(runner, logging_suite());
 	srunner_add_suite(runner, pidfile_suite());
+	srunner_add_suite(runner, daemonize_suite());
 	srunner_add_suite(runner, pagewalk_suite());
 	srunner_add_suite(runner, hmp_format_suite());
 	srunner_add_suite(runner, hmp_paging_suite());
