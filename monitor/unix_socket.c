@@ -76,8 +76,12 @@ static int bind_with_mode(struct unix_socket *sock, const struct sockaddr_un *ad
 	}
 	if (rc < 0)
 		return error_errno(err, errno, "can not be created");
-	if (lstat(addr->sun_path, &st) < 0)
-		return error_errno(err, errno, "can not be looked at");
+	if (lstat(addr->sun_path, &st) < 0) {
+		error_errno(err, errno, "can not be looked at");
+		/* It has been made just now. */
+		unlink(addr->sun_path);
+		return -1;
+	}
 	sock->dev = st.st_dev;
 	sock->ino = st.st_ino;
 	strcpy(sock->path, addr->sun_path);

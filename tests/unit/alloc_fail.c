@@ -32,6 +32,11 @@ void alloc_exempt_end(void)
 	exempt = false;
 }
 
+bool alloc_is_exempt(void)
+{
+	return exempt;
+}
+
 static bool fails_now(void)
 {
 	if (exempt || !countdown || --countdown)

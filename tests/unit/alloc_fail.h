@@ -16,8 +16,12 @@ void alloc_fail_at(unsigned int n);
 /* Whether it has failed.  A loop over n ends at the first that has not. */
 bool alloc_has_failed(void);
 
-/* Between these nothing of this thread fails or counts: the kernel's memory is another. */
+/*
+ * Between these nothing of this thread fails or counts, nor do calls (call_fail.h): the kernel's
+ * memory is another.
+ */
 void alloc_exempt_begin(void);
 void alloc_exempt_end(void);
+bool alloc_is_exempt(void);
 
 #endif

@@ -124,6 +124,7 @@ static int fake_open(void *ctx, const char *path, int flags)
 	int error, fd = -1;
 
 	(void)flags;
+	alloc_exempt_begin();
 	pthread_mutex_lock(&fake->lock);
 	error = fake_fault_of(fake, FAKE_OPEN, -1);
 	if (!error && strcmp(path, "/dev/kvm"))
@@ -131,6 +132,7 @@ static int fake_open(void *ctx, const char *path, int flags)
 	if (!error)
 		fd = fake_new_fd(fake, FAKE_FD_SYSTEM, NULL, NULL);
 	pthread_mutex_unlock(&fake->lock);
+	alloc_exempt_end();
 	return error ? fail(error) : fd;
 }
 
