@@ -52,6 +52,7 @@ int main(void)
 	srunner_add_suite(runner, pidfile_suite());
 	srunner_add_suite(runner, daemonize_suite());
 	srunner_add_suite(runner, run_suite());
+	srunner_add_suite(runner, chardev_fail_suite());
 	srunner_add_suite(runner, pagewalk_suite());
 	srunner_add_suite(runner, hmp_format_suite());
 	srunner_add_suite(runner, hmp_paging_suite());
