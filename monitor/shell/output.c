@@ -77,6 +77,9 @@ static void feed_pager(struct shell *sh, pid_t child, int fd, const struct text 
 			waitpid(child, NULL, 0);
 			break;
 		}
+		/* The pager has stopped itself: whoever sends one on sends both. */
+		if (what & LOOP_SUSPEND)
+			loop_suspend();
 	}
 	if (fd >= 0)
 		close(fd);
