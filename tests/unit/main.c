@@ -53,6 +53,7 @@ int main(void)
 	srunner_add_suite(runner, daemonize_suite());
 	srunner_add_suite(runner, run_suite());
 	srunner_add_suite(runner, chardev_fail_suite());
+	srunner_add_suite(runner, terminal_suite());
 	srunner_add_suite(runner, pagewalk_suite());
 	srunner_add_suite(runner, hmp_format_suite());
 	srunner_add_suite(runner, hmp_paging_suite());
@@ -121,6 +122,7 @@ int main(void)
 	srunner_add_suite(runner, shell_print_suite());
 	srunner_add_suite(runner, shell_complete_suite());
 	srunner_add_suite(runner, shell_server_suite());
+	srunner_add_suite(runner, shell_run_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
