@@ -13,8 +13,8 @@
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
-#include "tests/unit/fake_kvm.h"
 #include "tests/unit/suites.h"
+#include "tests/unit/system_kvm.h"
 
 /*
  * The whole role run, on the fake kernel: one machine after the other in this process, each with
@@ -22,18 +22,7 @@
  */
 static char directory[32];
 static struct options options;
-static struct fake_kvm *fake;
 static int devnull;
-
-int __real_kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ctx, struct error *err);
-int __wrap_kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ctx, struct error *err);
-
-int __wrap_kvm_open(struct kvm *kvm, const struct kvm_ops *ops, void *ctx, struct error *err)
-{
-	if (!ops && fake)
-		return __real_kvm_open(kvm, &fake_kvm_ops, fake, err);
-	return __real_kvm_open(kvm, ops, ctx, err);
-}
 
 static unsigned int files_in(const char *path)
 {
@@ -98,6 +87,7 @@ static void teardown(void)
 static int once(struct error *err)
 {
 	unsigned int before = files_in("/proc/self/fd");
+	struct fake_kvm *fake;
 	sigset_t term;
 	int rc;
 
@@ -107,14 +97,15 @@ static int once(struct error *err)
 	raise(SIGTERM);
 	alloc_exempt_begin();
 	fake = fake_kvm_new();
+	system_kvm_set(fake);
 	alloc_exempt_end();
 	*err = (struct error){ .code = 0 };
 	rc = run_vm(&options, err);
 	alloc_exempt_begin();
 	ck_assert_str_eq(fake_kvm_violations(fake), "");
 	ck_assert_str_eq(fake_kvm_leaks(fake), "");
+	system_kvm_set(NULL);
 	fake_kvm_free(fake);
-	fake = NULL;
 	/* When it ends, what can not be looked at is left: it may be somebody else's by now. */
 	if (rc == 0 && call_has_failed())
 		remove_all();
