@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /*
- * Memory that runs out on demand: what malloc(), calloc(), realloc(), strdup(), strndup(),
- * asprintf() and event_new() are asked for, by the linker's --wrap.  Other allocations of shared
- * libraries are not concerned, nor is what Check does.  Each thread has its own count.
+ * Memory that runs out on demand: what malloc(), calloc(), realloc(), reallocarray(), strdup(),
+ * strndup(), asprintf() and event_new() are asked for, by the linker's --wrap.  Other allocations
+ * of shared libraries are not concerned, nor is what Check does.  Each thread has its own count.
  */
 
 /* The n-th allocation from here on fails, counted from 1, and only that one; 0: none. */

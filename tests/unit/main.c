@@ -53,6 +53,7 @@ int main(void)
 	srunner_add_suite(runner, daemonize_suite());
 	srunner_add_suite(runner, run_suite());
 	srunner_add_suite(runner, chardev_fail_suite());
+	srunner_add_suite(runner, options_fail_suite());
 	srunner_add_suite(runner, cpuid_command_suite());
 	srunner_add_suite(runner, terminal_suite());
 	srunner_add_suite(runner, pagewalk_suite());

@@ -31,6 +31,7 @@ Suite *pidfile_suite(void);
 Suite *daemonize_suite(void);
 Suite *run_suite(void);
 Suite *chardev_fail_suite(void);
+Suite *options_fail_suite(void);
 Suite *cpuid_command_suite(void);
 Suite *terminal_suite(void);
 Suite *shell_run_suite(void);
