@@ -34,6 +34,7 @@ Suite *chardev_fail_suite(void);
 Suite *options_fail_suite(void);
 Suite *cpuid_command_suite(void);
 Suite *terminal_suite(void);
+Suite *shell_line_suite(void);
 Suite *shell_run_suite(void);
 Suite *pagewalk_suite(void);
 Suite *hmp_format_suite(void);
