@@ -308,8 +308,10 @@ START_TEST(test_calls_fail)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		call_fail(cases[i].call, 1, cases[i].code);
 		status = run_lines(0, false);
-		ck_assert_msg(call_has_failed() && status == cases[i].status, "%s: %d: %s",
-			      cases[i].call, status, output);
+		/* Where all answers are there already nothing is waited for. */
+		ck_assert_msg(call_has_failed() || strcmp(cases[i].call, "poll") == 0, "%s",
+			      cases[i].call);
+		ck_assert_msg(status == cases[i].status, "%s: %d: %s", cases[i].call, status, output);
 		if (cases[i].said)
 			ck_assert_msg(strstr(output, cases[i].said), "%s", output);
 		else
