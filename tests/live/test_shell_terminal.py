@@ -414,11 +414,13 @@ class TerminalTest(vmond.LiveTest):
             term.type("clear-nothing")
             term.type(line)
             term.wait(rf"> {line}\n{said}")
+        term.type("json off")
         term.type("events STOP")
         term.type("cont")
         term.wait(r"web \(running\)>$")
         term.type("stop")
-        term.wait(r"> cont\nweb \(running\)> stop\n\d\d:\d\d:\d\d\.\d{3} STOP\nweb \(paused\)>$")
+        term.wait(r"^\d\d:\d\d:\d\d\.\d{3} STOP\n(.*\n)*web \(paused\)>$")
+        self.assertNotIn(" RESUME", term.screen())
 
     def test_keys(self):
         """What is not a letter: bytes that are taken as they are, a search, half a character."""
