@@ -78,7 +78,7 @@ static size_t put(struct chardev *c, const uint8_t *bytes, size_t len)
 			break;
 		} else if (errno == EINTR) {
 			continue;
-		} else if (c->kind == CHARDEV_UNIX) {
+		} else if (c->kind == CHARDEV_UNIX && (errno == EPIPE || errno == ECONNRESET)) {
 			/* The end of its input will tell the event loop that the client is gone. */
 			c->out_fd = -1;
 		} else {

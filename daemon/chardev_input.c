@@ -24,17 +24,31 @@ static bool is_unpollable(int fd)
 	return refused;
 }
 
+static void input_ended(struct chardev *c)
+{
+	if (c->kind == CHARDEV_UNIX)
+		chardev_unix_client_gone(c);
+	else if (c->kind == CHARDEV_PTY)
+		chardev_pty_gone(c);
+	else
+		chardev_input_close(c);
+}
+
 void chardev_input_watch(struct chardev *c, bool on)
 {
 	if (!c->read_event)
 		return;
-	if (!on)
+	if (!on) {
 		event_del(c->read_event);
-	else if (c->in_unpollable)
+	} else if (c->in_unpollable) {
 		event_active(c->read_event, EV_READ, 0);
-	else if (event_add(c->read_event, NULL) < 0)
+	} else if (event_add(c->read_event, NULL) < 0) {
 		log_warning("%s: input can not be watched: %s", c->config.name,
 			    strerror(errno));
+		/* Else it would keep its place for good, and nobody would see it go. */
+		if (c->kind == CHARDEV_UNIX || c->kind == CHARDEV_PTY)
+			input_ended(c);
+	}
 }
 
 void chardev_input_deliver(struct chardev *c)
@@ -55,8 +69,8 @@ void chardev_input_deliver(struct chardev *c)
 	if (c->in_fd < 0)
 		return;
 	if (c->kind == CHARDEV_PTY) {
-		chardev_input_watch(c, !stalled);
 		chardev_pty_watch_closed(c, stalled);
+		chardev_input_watch(c, !stalled);
 		return;
 	}
 	/* One event at a time on a descriptor: this one is level-triggered, the other is not. */
@@ -93,16 +107,6 @@ static size_t take_escapes(struct chardev *c, uint8_t *bytes, size_t len)
 		bytes[kept++] = bytes[i];
 	}
 	return kept;
-}
-
-static void input_ended(struct chardev *c)
-{
-	if (c->kind == CHARDEV_UNIX)
-		chardev_unix_client_gone(c);
-	else if (c->kind == CHARDEV_PTY)
-		chardev_pty_gone(c);
-	else
-		chardev_input_close(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *opaque)

@@ -12,11 +12,20 @@
 
 #define BACKLOG 8
 
+static void listen_later(struct chardev *c)
+{
+	static const struct timeval delay = { .tv_sec = 1 };
+
+	if (event_add(c->retry_event, &delay) < 0)
+		log_error("%s: can not listen any more: %s", c->config.name, strerror(errno));
+}
+
 static void listen_on(struct chardev *c)
 {
-	if (event_add(c->listen_event, NULL) < 0)
-		log_error("%s: can not listen any more: %s", c->config.name,
-			  strerror(errno));
+	if (event_add(c->listen_event, NULL) == 0)
+		return;
+	log_warning("%s: can not listen: %s", c->config.name, strerror(errno));
+	listen_later(c);
 }
 
 /*
@@ -24,11 +33,9 @@ static void listen_on(struct chardev *c)
  */
 static void accept_later(struct chardev *c)
 {
-	static const struct timeval delay = { .tv_sec = 1 };
-
 	log_warning("%s: can not accept a client: %s", c->config.name, strerror(errno));
 	event_del(c->listen_event);
-	event_add(c->retry_event, &delay);
+	listen_later(c);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *opaque)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,34 +13,52 @@
 /* The background process's end of the pipe that the foreground one waits on. */
 static int ready_fd = -1;
 
-/*
- * The foreground process.  A byte means ready; the end of the pipe without one, that the background
- * process has ended.  It has said why itself, unless a signal took it.
- */
-static void __attribute__((noreturn)) await_ready(int fd)
+/* What came before the end of the pipe. */
+static size_t read_up_to(int fd, void *bytes, size_t len)
 {
-	int status, exit_status = 1;
-	char byte;
 	ssize_t n;
 
 	do
-		n = read(fd, &byte, 1);
+		n = read(fd, bytes, len);
 	while (n < 0 && errno == EINTR);
-	if (n == 1)
-		_exit(0);
-	/* The intermediate process is among these; it ended with 0. */
-	for (;;) {
-		if (waitpid(-1, &status, 0) < 0) {
-			if (errno == EINTR)
-				continue;
-			_exit(exit_status);
-		}
-		if (WIFSIGNALED(status))
-			dprintf(STDERR_FILENO, "vmond: --daemonize: the background process died "
-				"before it was ready: %s\n", strsignal(WTERMSIG(status)));
-		else if (WEXITSTATUS(status))
-			exit_status = WEXITSTATUS(status);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Ends this process as that one has ended, unless that was well. */
+static void await_end(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			_exit(1);
+	if (WIFSIGNALED(status)) {
+		dprintf(STDERR_FILENO, "vmond: --daemonize: the background process died before it "
+			"was ready: %s\n", strsignal(WTERMSIG(status)));
+		_exit(1);
 	}
+	if (WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+}
+
+/*
+ * The foreground process.  Through the pipe comes who the background process is, and then a byte,
+ * which means ready; or the end without one: it has ended.  It has said why itself, unless a signal
+ * took it.  There may be other children, of a script that has become vmond, say: they may live on
+ * and are not waited for.
+ */
+static void __attribute__((noreturn)) await_ready(int fd, pid_t intermediate)
+{
+	pid_t background;
+	char byte;
+
+	await_end(intermediate);
+	if (read_up_to(fd, &background, sizeof(background)) == sizeof(background)) {
+		if (read_up_to(fd, &byte, 1) == 1)
+			_exit(0);
+		await_end(background);
+	}
+	_exit(1);
 }
 
 int daemonize_begin(struct error *err)
@@ -54,7 +73,7 @@ int daemonize_begin(struct error *err)
 	pid = fork();
 	if (pid > 0) {
 		close(fds[1]);
-		await_ready(fds[0]);
+		await_ready(fds[0], pid);
 	}
 	close(fds[0]);
 	if (pid == 0) {
@@ -69,6 +88,10 @@ int daemonize_begin(struct error *err)
 		return -1;
 	}
 	ready_fd = fds[1];
+	/* Nobody to read it any more is no reason to end: see daemonize_ready(). */
+	signal(SIGPIPE, SIG_IGN);
+	pid = getpid();
+	(void)!write(ready_fd, &pid, sizeof(pid));
 	return 0;
 }
 

@@ -39,7 +39,7 @@ static int verb_run(int argc, char **argv)
 
 	switch (options_parse(&options, argc, argv, &err)) {
 	case OPTIONS_OK:
-		status = run(&options, &err);
+		status = run_vm(&options, &err);
 		if (status < 0)
 			status = complain(EXIT_FAILURE, err.text);
 		break;

@@ -29,20 +29,41 @@ static bool holds_a_pid(const char *text, ssize_t len)
 	return i == len || (i > 0 && i == len - 1 && text[i] == '\n');
 }
 
-/* Opens and locks the file that `path` names; its former owner may be removing it just now. */
+/* Opens the file, or makes it; its former owner may be removing it just now. */
+static int open_or_create(const char *path, bool *created)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd;
+
+	for (;;) {
+		fd = open(path, flags | O_CREAT | O_EXCL, 0644);
+		*created = fd >= 0;
+		if (fd >= 0 || errno != EEXIST)
+			return fd;
+		fd = open(path, flags);
+		if (fd >= 0 || errno != ENOENT)
+			return fd;
+	}
+}
+
+/* Opens and locks the file that `path` names. */
 static int open_locked(const char *path, struct error *err)
 {
 	char old[32 + 1];
 	struct stat st;
+	bool created;
 	ssize_t n;
 	int fd;
 
 	for (;;) {
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
-			  0644);
+		fd = open_or_create(path, &created);
 		if (fd < 0)
 			return error_errno(err, errno, "--pidfile %s", path);
-		if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		if (fstat(fd, &st) < 0) {
+			error_errno(err, errno, "--pidfile %s", path);
+			break;
+		}
+		if (!S_ISREG(st.st_mode)) {
 			error_set(err, EINVAL, "--pidfile %s: not a regular file", path);
 			break;
 		}
@@ -59,17 +80,21 @@ static int open_locked(const char *path, struct error *err)
 			break;
 		}
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			if (errno != EWOULDBLOCK)
+			if (errno != EWOULDBLOCK) {
 				error_errno(err, errno, "--pidfile %s", path);
-			else
-				error_set(err, EBUSY, "--pidfile %s: in use by process %.*s", path,
-					  (int)strspn(old, "0123456789"), old);
+				break;
+			}
+			error_set(err, EBUSY, "--pidfile %s: in use by process %.*s", path,
+				  (int)strspn(old, "0123456789"), old);
+			created = false;        /* another process was faster: it is its own now */
 			break;
 		}
 		if (is_our_file(fd, path))
 			return fd;
 		close(fd);
 	}
+	if (created)
+		unlink(path);
 	close(fd);
 	return -1;
 }

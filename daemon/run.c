@@ -536,13 +536,16 @@ static void finish(struct run *run)
 	close_loop(run);
 }
 
-int run(const struct options *options, struct error *err)
+int run_vm(const struct options *options, struct error *err)
 {
 	/* Not on the stack: struct kvm has a counter for every request. */
-	static struct run run = { .wake_fd = -1, .signal_fd = -1, .pidfile = PIDFILE_NONE };
+	static struct run run;
 	int status = -1;
 
+	memset(&run, 0, sizeof(run));
 	run.options = options;
+	run.wake_fd = run.signal_fd = -1;
+	run.pidfile = PIDFILE_NONE;
 	logging_init(options->name, options->log_level);
 	if (start(&run, err) == 0) {
 		while (!run.ended && event_base_loop(run.base, EVLOOP_ONCE) == 0)

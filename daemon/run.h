@@ -11,6 +11,6 @@
  * Returns the process's exit status, -1 when the machine could not be created or started; then
  * nothing is left behind.  With --daemonize only the background process comes back.
  */
-int run(const struct options *options, struct error *err);
+int run_vm(const struct options *options, struct error *err);
 
 #endif

@@ -34,8 +34,10 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 		size_t size = list->size ? list->size * 2 : 32;
 
 		grown = realloc(list->item, size * sizeof(*grown));
-		if (!grown)
+		if (!grown) {
+			list->failed = true;
 			return;
+		}
 		list->item = grown;
 		list->size = size;
 	}
@@ -43,6 +45,7 @@ void candidates_add_prefixed(struct candidates *list, const char *prefix, const 
 	grown->text = strndup(text, len);
 	grown->about = about && *about ? first_sentence(about) : NULL;
 	grown->after = after;
+	list->failed |= !grown->text || (about && *about && !grown->about);
 	if (grown->text)
 		list->count++;
 	else
@@ -133,6 +136,7 @@ static void print_cut(struct text *out, const char *s, unsigned int columns)
 	print_escaped(&escaped, s);
 	text_append(out, escaped.bytes ? escaped.bytes : "",
 		    escape_fit(escaped.bytes, escaped.len, columns));
+	out->failed |= escaped.failed;
 	text_free(&escaped);
 }
 
@@ -212,6 +216,7 @@ static void parse_line(struct candidates *list, const char *line, size_t len)
 		return;
 	about = memmem(line, len, " -- ", 4);
 	text = about ? strndup(about + 4, line + len - about - 4) : NULL;
+	list->failed |= about && !text;
 	for (; line < space; line = end + 1) {
 		end = memchr(line, '|', space - line);
 		end = end ? end : space;

@@ -20,6 +20,7 @@ struct candidate {
 struct candidates {
 	struct candidate *item;
 	size_t count, size;
+	bool failed;            /* memory has run out: not all are there, or not with all they are */
 };
 
 /* `about` may have several sentences: the first is taken.  Without memory nothing is added. */

@@ -245,29 +245,38 @@ static void complete_type(struct value_place *place, const struct json_value *ty
 	}
 }
 
+/* The type of a member, of arguments or of what is in them; of an item of a list. */
+static const struct json_value *inside(const struct schema *schema, const struct json_value *type,
+				       const char *name, size_t len)
+{
+	char *copy;
+
+	if (schema_kind(type) == SCHEMA_ARRAY)
+		return schema_reference(schema, type, "element-type");
+	copy = strndup(name, len);
+	if (!copy)
+		return NULL;
+	type = schema_reference(schema, schema_member(schema, type, copy), "type");
+	free(copy);
+	return type;
+}
+
 /* The type of what the path stands for, whole name or with dots; NULL when it is not known. */
 static const struct json_value *follow(const struct schema *schema, const struct json_value *type,
 				       const char *path, size_t len)
 {
-	const struct json_value *member;
-	char *name;
+	const struct json_value *whole = inside(schema, type, path, len);
 	size_t n;
 
+	if (whole)
+		return whole;
 	while (len) {
 		n = strcspn(path, ".");
 		n = n < len ? n : len;
-		name = strndup(path, n);
-		if (!name)
-			return NULL;
-		if (schema_kind(type) == SCHEMA_ARRAY) {
-			type = schema_reference(schema, type, "element-type");
-		} else {
-			member = schema_member(schema, type, name);
-			type = schema_reference(schema, member, "type");
-		}
-		free(name);
-		path += n < len ? n + 1 : n;
-		len -= n < len ? n + 1 : n;
+		type = inside(schema, type, path, n);
+		n += n < len;
+		path += n;
+		len -= n;
 	}
 	return type;
 }
@@ -322,6 +331,11 @@ static void complete_name(struct completion *completion, const struct complete_s
 
 	if (len)
 		type = follow(source->schema, type, prefix, len - 1);
+	/* The dot may be in the name of an argument. */
+	if (!type) {
+		type = arguments;
+		len = 0;
+	}
 	if (schema_kind(type) == SCHEMA_ARRAY) {
 		complete_index(completion, words, prefix, len,
 			       is_structured(source->schema, type));

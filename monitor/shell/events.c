@@ -49,7 +49,8 @@ static bool has_come(void *opaque)
 	struct awaited *awaited = opaque;
 
 	return awaited->note.name ||
-	       notes_take(&awaited->sh->notes, awaited->name, &awaited->note);
+	       notes_take(&awaited->sh->notes, awaited->name, &awaited->note) ||
+	       awaited->sh->notes.lost;
 }
 
 static void print_note(struct shell *sh, const struct note *note)
@@ -60,10 +61,12 @@ static void print_note(struct shell *sh, const struct note *note)
 
 	if (note->shown && (sh->options->json || sh->interactive))
 		return;
-	if (!value_parse(&event, note->json, strlen(note->json)))
-		return;
+	/* It was a message: what it lacks is memory. */
+	text.failed = !value_parse(&event, note->json, strlen(note->json));
 	data = json_get(&event, "data");
-	if (sh->options->json)
+	if (text.failed)
+		;
+	else if (sh->options->json)
 		shell_json_line(sh, NULL, &event);
 	else if (data)
 		print_value(&text, &sh->style, data);
@@ -85,6 +88,8 @@ int shell_wait_event(struct shell *sh, const char *name)
 	if (!sh->server)
 		return SHELL_GONE;
 	rc = server_wait(sh->server, has_come, &awaited, shell_deadline(sh), &err);
+	if (rc == 0 && !awaited.note.name)
+		return shell_complain(sh, "out of memory for events: %s may have come", name);
 	if (rc == 0)
 		print_note(sh, &awaited.note);
 	note_free(&awaited.note);

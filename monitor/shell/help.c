@@ -41,6 +41,7 @@ static void print_filled(struct text *out, const struct style *style, unsigned i
 		text_printf(out, "\n");
 		paragraphs += *paragraphs == '\n';
 	}
+	out->failed |= word.failed;
 	text_free(&word);
 }
 
@@ -144,6 +145,7 @@ static void print_overview(struct shell *sh, struct text *out)
 		candidates_print(out, &sh->style, &commands, 1000);
 		text_printf(out, "\n");
 	}
+	out->failed |= commands.failed;
 	candidates_free(&commands);
 	hmp = shell_hmp(sh, false);
 	if (hmp->count) {
@@ -151,6 +153,7 @@ static void print_overview(struct shell *sh, struct text *out)
 			   "list (else: hmp COMMAND):");
 		candidates_print(out, &sh->style, hmp, 40);
 	}
+	out->failed |= hmp->failed;
 }
 
 int help_command(struct shell *sh, const struct words *words, const char *line)
@@ -174,7 +177,7 @@ int help_command(struct shell *sh, const struct words *words, const char *line)
 	entry = schema_find(sh->schema, words->word[1].text);
 	if (schema_is(entry, "command") || schema_is(entry, "event"))
 		print_entry(&out, &sh->style, sh->schema, entry);
-	if (out.len || !sh->server) {
+	if (out.len || out.failed || !sh->server) {
 		shell_output(sh, &out);
 		return SHELL_DONE;
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,7 @@ struct ring {
 
 static void read_ring(FILE *file, struct ring *ring)
 {
-	char *line = NULL;
+	char *line = NULL, *copy;
 	size_t size = 0;
 	ssize_t len;
 
@@ -75,9 +76,12 @@ static void read_ring(FILE *file, struct ring *ring)
 			line[--len] = '\0';
 		if (!len)
 			continue;
+		copy = strdup(line);
+		if (!copy)
+			continue;
 		free(*slot);
-		*slot = strdup(line);
-		ring->count += *slot != NULL;
+		*slot = copy;
+		ring->count++;
 	}
 	free(line);
 }
@@ -87,6 +91,7 @@ static void rewrite(const char *path, const struct ring *ring)
 {
 	char *beside;
 	FILE *file;
+	bool failed;
 	size_t i;
 
 	if (asprintf(&beside, "%s.%ld", path, (long)getpid()) < 0)
@@ -95,7 +100,8 @@ static void rewrite(const char *path, const struct ring *ring)
 	if (file) {
 		for (i = 0; i < HISTORY_LINES; i++)
 			fprintf(file, "%s\n", ring->line[(ring->count + i) % HISTORY_LINES]);
-		if (fclose(file) || rename(beside, path) < 0)
+		failed = ferror(file);
+		if (fclose(file) || failed || rename(beside, path) < 0)
 			unlink(beside);
 	}
 	free(beside);

@@ -66,10 +66,13 @@ static void write_pending(struct line *line)
 
 void line_show(struct line *line, const char *text, size_t len)
 {
-	if (line->pending.len + len > MAX_PENDING)
-		line->lost += len;
-	else
+	bool room = line->pending.len + len <= MAX_PENDING;
+
+	if (room)
 		text_append(&line->pending, text, len);
+	if (!room || line->pending.failed)
+		line->lost += len;
+	line->pending.failed = false;
 	if (!line->reading && !line->held)
 		line_flush(line);
 }
@@ -101,6 +104,7 @@ static char *get_prompt(EditLine *el)
 		write_pending(line);
 	line->redrawing = false;
 	line->prompt.len = 0;
+	line->prompt.failed = false;
 	line->hooks.prompt(line->hooks.opaque, &line->prompt);
 	return line->prompt.len ? line->prompt.bytes : (char *)"> ";
 }

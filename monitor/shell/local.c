@@ -59,11 +59,11 @@ static int local_cpu(struct shell *sh, const struct words *words, const char *li
 		return SHELL_DONE;
 	}
 	cpu = strtol(words->word[1].text, &end, 0);
-	if (strcmp(words->word[1].text, "none") == 0) {
+	if (strcmp(words->word[1].text, "none") == 0 && words->count == 2) {
 		sh->cpu = -1;
 		return SHELL_DONE;
 	}
-	if (*end || words->count != 2 || cpu < 0 || cpu > 1 << 20)
+	if (*end || end == words->word[1].text || words->count != 2 || cpu < 0 || cpu > 1 << 20)
 		return shell_complain(sh, "cpu: give the index of a vCPU, or none");
 	/* The server refuses an index that it does not have. */
 	sh->cpu = (int)cpu;

@@ -82,6 +82,8 @@ void notes_keep(struct notes *notes, const char *name, const struct json_value *
 	make_note(&notes->kept[notes->count], name, event, shown);
 	if (notes->kept[notes->count].name)
 		notes->count++;
+	else
+		notes->lost = true;
 }
 
 bool notes_take(struct notes *notes, const char *name, struct note *note)
@@ -110,6 +112,7 @@ const char *notes_find(const struct notes *notes, const char *name, size_t *at)
 void notes_forget(struct notes *notes)
 {
 	drop(notes, notes->count);
+	notes->lost = false;
 }
 
 void notes_free(struct notes *notes)

@@ -20,6 +20,7 @@ struct notes {
 	size_t show_count;
 	struct note kept[NOTES_KEPT];
 	size_t count;
+	bool lost;              /* one that memory had run out for, since notes_forget() */
 	const char *awaited;    /* --wait-event: the first of that name is kept for the end */
 	struct note found;      /* it; name NULL until it comes */
 };

@@ -77,6 +77,9 @@ static void feed_pager(struct shell *sh, pid_t child, int fd, const struct text 
 			waitpid(child, NULL, 0);
 			break;
 		}
+		/* The pager has stopped itself: whoever sends one on sends both. */
+		if (what & LOOP_SUSPEND)
+			loop_suspend();
 	}
 	if (fd >= 0)
 		close(fd);
@@ -194,6 +197,7 @@ static void complain_json(struct shell *sh, const char *class, const char *desc)
 	json_write_string(&w, "desc", desc);
 	json_write_object_end(&w);
 	json_write_object_end(&w);
+	line.failed = w.failed;
 	if (!w.failed)
 		text_append(&line, w.text, w.len);
 	text_append(&line, "\n", 1);
@@ -225,7 +229,7 @@ static int complain(struct shell *sh, const char *class, const char *text)
 	/* Behind what was printed before, where both go to one place. */
 	shell_wipe_bar(sh);
 	fflush(stdout);
-	fputs(line.bytes ? line.bytes : "vmonsh: out of memory\n", stderr);
+	fputs(line.failed ? "vmonsh: out of memory\n" : line.bytes, stderr);
 	text_free(&line);
 	return SHELL_FAILED;
 }

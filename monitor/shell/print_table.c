@@ -88,6 +88,7 @@ static void measure(struct table *table, const struct json_value *rows, size_t c
 			table->column[i].numbers &= is_number(table->cell[i]);
 		}
 	}
+	table->out->failed |= cell.failed;
 	text_free(&cell);
 }
 
@@ -131,6 +132,7 @@ static void print_row(struct table *table, unsigned int indent)
 			print_space(out, GAP + (column->numbers ? 0 : width));
 	}
 	text_printf(out, "\n");
+	out->failed |= cell.failed;
 	text_free(&cell);
 }
 
@@ -193,5 +195,7 @@ bool print_table(struct text *out, const struct style *style, unsigned int inden
 		take_row(&table, &rows[r]);
 		print_row(&table, indent);
 	}
+	/* They have fitted before: what is missing now is memory, and their cells. */
+	out->failed |= !table.fits;
 	return true;
 }

@@ -249,11 +249,11 @@ static bool go_on(struct shell *sh, int *status, int rc)
 	return !sh->leaving && rc != SHELL_GONE && (rc == SHELL_DONE || sh->options->keep_going);
 }
 
-static int read_lines(struct shell *sh, FILE *file)
+static int read_lines(struct shell *sh, const char *path, FILE *file)
 {
 	char *line = NULL;
 	size_t size = 0;
-	ssize_t len;
+	ssize_t len = 0;
 	int status = SHELL_DONE;
 
 	while ((len = getline(&line, &size, file)) >= 0) {
@@ -262,6 +262,9 @@ static int read_lines(struct shell *sh, FILE *file)
 		if (!go_on(sh, &status, shell_execute(sh, line, NULL)))
 			break;
 	}
+	/* Not all of it has been carried out. */
+	if (len < 0 && !feof(file))
+		status = shell_complain(sh, "%s: %s", path, strerror(errno));
 	free(line);
 	return status;
 }
@@ -277,9 +280,7 @@ int shell_read_file(struct shell *sh, const char *path)
 	if (!file)
 		return shell_complain(sh, "%s: %s", path, strerror(errno));
 	sh->sourcing++;
-	status = read_lines(sh, file);
-	if (ferror(file))
-		status = shell_complain(sh, "%s: can not be read", path);
+	status = read_lines(sh, path, file);
 	sh->sourcing--;
 	if (file != stdin)
 		fclose(file);

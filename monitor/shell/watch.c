@@ -65,11 +65,13 @@ static void mark_line(struct text *out, const struct style *style, const char *b
 /* A line with its tabs as spaces, and cut. */
 static void cut(struct text *out, const char *line, size_t len, unsigned int width)
 {
+	unsigned int column;
 	size_t i;
 
 	for (i = 0; i < len; i++) {
+		column = line[i] == '\t' ? escape_columns(out->bytes, out->len) : 0;
 		if (line[i] == '\t')
-			text_printf(out, "%*s", (int)(TAB_COLUMNS - out->len % TAB_COLUMNS), "");
+			text_printf(out, "%*s", (int)(TAB_COLUMNS - column % TAB_COLUMNS), "");
 		else
 			text_append(out, line + i, 1);
 	}
@@ -139,7 +141,9 @@ static void draw(struct shell *sh, struct screen *screen, const char *line, doub
 	struct tm local;
 	char head[256];
 
-	style.width = sh->style.width;
+	/* Some lines do not say how large their terminals are. */
+	style.width = sh->style.width ? sh->style.width : 80;
+	rows = rows ? rows : 24;
 	localtime_r(&t, &local);
 	snprintf(head, sizeof(head), "every %g s: %.100s   %02d:%02d:%02d   (any key ends it)",
 		 seconds, line, local.tm_hour, local.tm_min, local.tm_sec);

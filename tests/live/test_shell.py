@@ -179,6 +179,84 @@ class ScriptTest(vmond.LiveTest):
         self.assertEqual(self.bash("vmond", "vmond run --no-", "vmond", "run", "--no-"),
                          ["--no-shutdown", "--no-reboot"])
 
+    def commands(self, *lines, status=0, stderr=""):
+        """Lines that are carried out one after the other, whatever becomes of each."""
+        return self.run_shell("-k", *(word for line in lines for word in ("-c", line)),
+                              status=status, stderr=stderr)
+
+    def test_which_events(self):
+        self.assertEqual(self.commands("events", "events on", "events", "events STOP RESUME",
+                                       "events", "events off", "events"),
+                         "off\non\nSTOP\nRESUME\noff\n")
+        out = self.commands("events RESUME", "cont", "stop", "query-name")
+        self.assertRegex(out, r"\A\d\d:\d\d:\d\d\.\d{3} RESUME\nname: web\n\Z")
+
+    def test_cpu(self):
+        """The server forgets which one is meant between two lines; the shell does not."""
+        m = vmond.Machine("real-counter-halt.bin", cpus=2, paused=True)
+        self.addCleanup(m.close, check=True)
+        self.path = m.monitor_path
+        out = self.commands("cpu", "cpu 1", "cpu", "info cpus", "cpu none", "cpu", "info cpus")
+        self.assertRegex(out, r"\Anone chosen\n1\n  CPU #0.*\n\* CPU #1.*\n"
+                         r"none chosen\n\* CPU #0.*\n  CPU #1.*\n\Z")
+        usage = "vmonsh: cpu: give the index of a vCPU, or none\n"
+        self.commands("cpu x", "cpu ''", "cpu -1", "cpu 0 1", "cpu none 1", "cpu 4294967296",
+                      status=1, stderr=usage * 6)
+        refused = "vmonsh: Parameter 'cpu-index' expects a CPU number\n"
+        self.assertEqual(self.commands("cpu 1", "cpu 7", "cpu", status=1, stderr=refused), "1\n")
+
+    def test_json_on(self):
+        out = self.commands("json on", "query-name", "json off", "query-name")
+        self.assertEqual(out, '{\n    "name": "web"\n}\nname: web\n')
+        usage = "vmonsh: json: on or off?\n"
+        self.commands("json", "json on off", "json yes", status=1, stderr=usage * 3)
+
+    def test_source(self):
+        path = os.path.join(self.machine.directory, "script")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f"# a remark\n\nquery-name\nsource {path}\n")
+        out = self.run_shell(f"source {path}", status=1,
+                             stderr=f"vmonsh: {path}: files that read files, 16 deep\n")
+        self.assertEqual(out, "name: web\n" * 16)
+        directory = self.machine.directory
+        self.commands("source", "source /nonexistent", f"source {directory}", status=1,
+                      stderr="vmonsh: source: which file?\n"
+                      "vmonsh: /nonexistent: No such file or directory\n"
+                      f"vmonsh: {directory}: Is a directory\n")
+
+    def test_misused(self):
+        self.commands("wait", "history", "watch stop", "hmp", '{"execute": ', "stop 'x", "stop a=[",
+                      status=1,
+                      stderr="vmonsh: wait: for which event?\n"
+                      "vmonsh: history: only an interactive session has one\n"
+                      "vmonsh: watch: needs a terminal, and nothing around it\n"
+                      "vmonsh: hmp: which line?\n"
+                      'vmonsh: not one complete JSON object: {"execute": \n'
+                      "vmonsh: stop: a quote or a bracket is open at the end\n"
+                      "vmonsh: stop: a quote or a bracket is open at the end\n")
+
+    def test_help(self):
+        self.assertEqual(self.run_shell("help cpu"), "cpu [INDEX|none]\n    choose the vCPU that "
+                         "such lines are about\n")
+        # Filled, whatever the lengths of its words; and what has no arguments has no such head.
+        out = self.run_shell("help query-stats")
+        self.assertLess(max(len(line) for line in out.splitlines()), 79)
+        self.assertGreater(max(len(line) for line in out.splitlines()), 70)
+        self.assertRegex(out, r"\Aquery-stats\n    \w.*\n(.*\n)*Arguments:\n"
+                         r"    target=vm\|vcpu.*\n(.*\n)*Returns:\n    list of \w+\n    \w+: ")
+        self.assertNotIn("Arguments:", self.run_shell("help query-name"))
+        self.assertRegex(self.run_shell("help SHUTDOWN"), r"\ASHUTDOWN\n(.*\n)*Data:\n    guest: ")
+        # What neither knows is for the human monitor to tell about.
+        self.assertIn("info registers", self.run_shell("help info registers"))
+
+    def test_usage(self):
+        for options, text in (["-h"], r"\AUsage: vmonsh (.*\n)+Exit status: .*\n\Z"), \
+                (["--help"], r"\AUsage: "), (["-V"], r"\Avmonsh \d\S*\n\Z"), \
+                (["--version"], r"\Avmonsh \d"):
+            result = shell.run(None, *options)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertRegex(result.stdout, text)
+
     def test_output_fails(self):
         with open("/dev/full", "wb") as full:
             status = subprocess.run([shell.VMONSH, "-s", self.path, "query-name"], stdout=full,

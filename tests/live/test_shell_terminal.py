@@ -347,6 +347,104 @@ class TerminalTest(vmond.LiveTest):
         term.type("ame")
         term.wait(r"^name: web\n")
 
+    def job_control(self, path, **env):
+        """The shell as a job of another shell's, so that Control-Z has somebody to go back to."""
+        term = terminal.Terminal(["bash", "--norc", "-i"], env={"PS1": "bash> ", **env})
+        self.addCleanup(term.close)
+        term.type(f"{shell.VMONSH} -s {path}")
+        term.wait(r"^web .*>$")
+        return term
+
+    def suspend(self, term):
+        term.keys("C-z")
+        term.wait(r"Stopped(.*\n)+bash>$")
+        term.type("fg")
+
+    def test_suspended_meanwhile(self):
+        """Whatever the shell is doing: Control-Z stops it, and it goes on with that."""
+        # A pager that waits for a key.
+        pager = "sed s/^/paged:/; read key < /dev/tty; echo key $key"
+        term = self.job_control(self.machine("real-counter.bin").monitor_path, PAGER=pager)
+        term.type("help")
+        term.wait(r"^paged:.*xp( |$)")
+        self.suspend(term)
+        term.type("k")
+        term.wait(r"^key k\n(.*\n)*web .*>$")
+        # The other screen, and back to it.
+        term.type("watch -n 0.1 info registers")
+        term.wait(r"^every 0.1 s: info registers .*\n(.*\n)*EAX=")
+        self.suspend(term)
+        term.wait(r"^every 0.1 s: info registers .*\n(.*\n)*EAX=")
+        term.keys("q")
+        term.wait(r"watch -n 0.1 info registers\n(.*\n)*web \(prelaunch\)>$")
+        # A question, and an event that is waited for.
+        term.type("quit")
+        term.wait(r"End the virtual machine\? \[y/N\]")
+        self.suspend(term)
+        term.type("n")
+        term.wait(r"^not done; .*\nweb \(prelaunch\)>$")
+        term.type("wait STOP")
+        term.wait(r"> wait STOP$")
+        self.suspend(term)
+        term.keys("C-c")
+        term.wait(r"^interrupted; STOP has not come\nweb \(prelaunch\)>$")
+
+    def test_commands_of_its_own(self):
+        m = self.machine(cpus=2)
+        term = self.open(m.monitor_path)
+        term.wait(r">$")
+        # Which vCPU lines are about is in the prompt.
+        term.type("cpu 1")
+        term.wait(r"^web cpu 1 \(prelaunch\)>$")
+        term.type("info cpus")
+        term.wait(r"^\* CPU #1")
+        term.type("cpu none")
+        term.wait(r"> cpu none\nweb \(prelaunch\)>$")
+        term.type("json on")
+        term.type("query-name")
+        term.wait(r'^ +"name": "web"\n\}\n')
+        term.type("history")
+        term.wait(r"^ +1  cpu 1\n +2  info cpus\n +3  cpu none\n +4  json on\n +5  query-name\n"
+                  r" +6  history\nweb")
+        for line, said in ("watch", r"watch: which command\?"), \
+                ("watch -n 0 stop", "watch -n 0: not a number of seconds from 0.1 to 3600"), \
+                ("watch -n 1x stop", "watch -n 1x: not a number"), \
+                ("watch -n 1", r"watch: which command\?"), \
+                ("watch exit", "watch: exit is nothing to look at"):
+            term.type("clear-nothing")
+            term.type(line)
+            term.wait(rf"> {line}\n{said}")
+        term.type("json off")
+        term.type("events STOP")
+        term.type("cont")
+        term.wait(r"web \(running\)>$")
+        term.type("stop")
+        term.wait(r"^\d\d:\d\d:\d\d\.\d{3} STOP\n(.*\n)*web \(paused\)>$")
+        self.assertNotIn(" RESUME", term.screen())
+
+    def test_keys(self):
+        """What is not a letter: bytes that are taken as they are, a search, half a character."""
+        term = self.open(self.machine().monitor_path)
+        term.wait(r">$")
+        term.type("query-name")
+        term.wait(r"^name: web\n")
+        term.type("query-uuid")
+        term.wait(r"^UUID: ")
+        term.keys("C-r")
+        term.type("nam", enter=False)
+        term.wait(r"query-name")
+        term.keys("Enter")
+        term.wait(r"^UUID: (.*\n)+name: web\n")
+        # A tab that is no completion, and a byte that is no character.
+        term.type("query-n", enter=False)
+        term.keys("C-v", "Tab")
+        term.keys("-H", "ff")
+        term.type("x", enter=False)
+        term.wait(r"> query-n(\^I|\t| +)x$")
+        term.keys("C-u")
+        term.type("query-name")
+        term.wait(r"^name: web\n(.*\n)+name: web\n(.*\n)*web")
+
     @shell.needs_qemu
     def test_qemu(self):
         """The same session with QEMU."""

@@ -32,6 +32,11 @@ void alloc_exempt_end(void)
 	exempt = false;
 }
 
+bool alloc_is_exempt(void)
+{
+	return exempt;
+}
+
 static bool fails_now(void)
 {
 	if (exempt || !countdown || --countdown)
@@ -52,6 +57,7 @@ static bool fails_now(void)
 MAY_FAIL(void *, malloc, (size_t size), size)
 MAY_FAIL(void *, calloc, (size_t nmemb, size_t size), nmemb, size)
 MAY_FAIL(void *, realloc, (void *ptr, size_t size), ptr, size)
+MAY_FAIL(void *, reallocarray, (void *ptr, size_t nmemb, size_t size), ptr, nmemb, size)
 MAY_FAIL(char *, strdup, (const char *s), s)
 MAY_FAIL(char *, strndup, (const char *s, size_t n), s, n)
 MAY_FAIL(struct event *, event_new, (struct event_base *base, evutil_socket_t fd, short events,

@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/unit/alloc_fail.h"
+
 /* Any thread's. */
 static const char *_Atomic which;
 static _Atomic unsigned int countdown;
@@ -80,6 +82,7 @@ static _Atomic bool failed;
 	X(int, munmap, (void *addr, size_t len), addr, len)                                   \
 	X(int, madvise, (void *addr, size_t len, int advice), addr, len, advice)              \
 	X(ssize_t, getrandom, (void *buf, size_t len, unsigned int flags), buf, len, flags)   \
+	X(pid_t, fork, (void), )                                                              \
 	X(pid_t, waitpid, (pid_t pid, int *status, int options), pid, status, options)        \
 	X(int, tcgetattr, (int fd, struct termios *modes), fd, modes)                         \
 	X(int, tcsetattr, (int fd, int when, const struct termios *modes), fd, when, modes)   \
@@ -127,7 +130,7 @@ static bool fails_now(const char *name)
 	unsigned int left = countdown;
 	int code = with;
 
-	if (!left || strcmp(which, name))
+	if (!left || alloc_is_exempt() || strcmp(which, name))
 		return false;
 	while (!atomic_compare_exchange_weak(&countdown, &left, left - 1))
 		if (!left)

@@ -5,6 +5,7 @@
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 
 /*
  * What Check itself frees here is kept for as long as this allows, and by each test's process again,
@@ -13,6 +14,17 @@
 const char *__asan_default_options(void)
 {
 	return "quarantine_size_mb=8";
+}
+
+/* libedit never frees the names of the functions that it was given. */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:wcsdup\n";
+}
+
+const char *__lsan_default_options(void)
+{
+	return "print_suppressions=0";
 }
 #endif
 
@@ -50,6 +62,12 @@ int main(void)
 	srunner_add_suite(runner, chardev_unix_suite());
 	srunner_add_suite(runner, logging_suite());
 	srunner_add_suite(runner, pidfile_suite());
+	srunner_add_suite(runner, daemonize_suite());
+	srunner_add_suite(runner, run_suite());
+	srunner_add_suite(runner, chardev_fail_suite());
+	srunner_add_suite(runner, options_fail_suite());
+	srunner_add_suite(runner, cpuid_command_suite());
+	srunner_add_suite(runner, terminal_suite());
 	srunner_add_suite(runner, pagewalk_suite());
 	srunner_add_suite(runner, hmp_format_suite());
 	srunner_add_suite(runner, hmp_paging_suite());
@@ -130,6 +148,8 @@ int main(void)
 	srunner_add_suite(runner, shell_print_suite());
 	srunner_add_suite(runner, shell_complete_suite());
 	srunner_add_suite(runner, shell_server_suite());
+	srunner_add_suite(runner, shell_line_suite());
+	srunner_add_suite(runner, shell_run_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "daemon/logging.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 
 static const struct {
@@ -121,6 +125,67 @@ START_TEST(test_stalled_reader)
 }
 END_TEST
 
+/* A line that can not be written is counted too, and so is the line that tells of it. */
+START_TEST(test_writes_fail)
+{
+	logging_init(NULL, LOG_LEVEL_INFO);
+	call_fail("write", 1, EIO);
+	log_info("first");
+	call_fail("write", 2, EIO);
+	log_info("second");
+	ck_assert(call_has_failed());
+	ck_assert_str_eq(logged(), "vmond: info: second\n");
+	log_info("third");
+	ck_assert_str_eq(logged(), "vmond: info: third\n"
+			 "vmond: warning: 1 earlier log lines were lost\n");
+	log_info("fourth");
+	ck_assert_str_eq(logged(), "vmond: info: fourth\n");
+}
+END_TEST
+
+/* What the system's log is told, in place of telling it. */
+static char syslog_text[8192];
+static int syslog_priority;
+
+void __wrap_syslog(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void __wrap_openlog(const char *ident, int option, int facility);
+
+void __wrap_syslog(int priority, const char *format, ...)
+{
+	va_list args;
+
+	syslog_priority = priority;
+	va_start(args, format);
+	vsnprintf(syslog_text, sizeof(syslog_text), format, args);
+	va_end(args);
+}
+
+void __wrap_openlog(const char *ident, int option, int facility)
+{
+	ck_assert_str_eq(ident, "vmond");
+	ck_assert_int_eq(option, LOG_PID);
+	ck_assert_int_eq(facility, LOG_DAEMON);
+}
+
+START_TEST(test_syslog)
+{
+	logging_init("a %s", LOG_LEVEL_WARNING);
+	logging_use_syslog();
+	log_info("not shown");
+	ck_assert_str_eq(syslog_text, "");
+	log_warning("two\nlines, %s", "%n");
+	ck_assert_str_eq(syslog_text, "a %s: two\\nlines, %n");
+	ck_assert_int_eq(syslog_priority, LOG_WARNING);
+	logging_init(NULL, LOG_LEVEL_DEBUG);
+	logging_use_syslog();
+	log_error("bad");
+	ck_assert_str_eq(syslog_text, "bad");
+	ck_assert_int_eq(syslog_priority, LOG_ERR);
+	log_debug("detail");
+	ck_assert_int_eq(syslog_priority, LOG_DEBUG);
+}
+END_TEST
+
 Suite *logging_suite(void)
 {
 	Suite *suite = suite_create("logging");
@@ -133,6 +198,8 @@ Suite *logging_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_lines);
 	tcase_add_test(tc, test_stalled_reader);
+	tcase_add_test(tc, test_writes_fail);
+	tcase_add_test(tc, test_syslog);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

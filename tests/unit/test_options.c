@@ -211,6 +211,11 @@ static const struct {
 	  "x86-64-v1, x86-64-v2, x86-64-v3, x86-64-v4" },
 	{ { "--cpu", "host,+avx3" }, "--cpu host,+avx3: 'avx3' is neither a feature nor a "
 	  "property; did you mean avx?" },
+	{ { "--clone", "x", "--incoming", "defer" }, "--clone: not possible with --incoming" },
+	{ { "--allow-missing-features" },
+	  "--allow-missing-features: needs --clone or --incoming" },
+	{ { "--generation-id", "automatic" }, "--generation-id automatic: must be auto, or have "
+	  "the form of a UUID" },
 	{ { "--cpu", "max", "--clone", "x" },
 	  "--cpu: not possible with --clone, which brings the processor along" },
 	{ { "--incoming", "defer", "--cpu", "host" },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/pidfile.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 
 static char directory[] = "/tmp/vmond-pidfile-XXXXXX";
@@ -137,6 +139,41 @@ START_TEST(test_not_ours_any_more)
 }
 END_TEST
 
+/* What was made in vain goes; what was there stays, unless it was written to already. */
+START_TEST(test_calls_fail)
+{
+	static const char *const calls[] = {
+		"open", "fstat", "pread", "flock", "ftruncate", "pwrite",
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		call_fail(calls[i], 1, ENOLCK);
+		refused("No locks available");
+		ck_assert_int_eq(access(path, F_OK), -1);
+		put("77\n");
+		call_fail(calls[i], 1, ENOLCK);
+		refused("No locks available");
+		if (i < 4)
+			ck_assert_str_eq(contents(), "77\n");
+		else
+			ck_assert_int_eq(access(path, F_OK), -1);
+		ck_assert_int_eq(pidfile_create(&pidfile, path, NULL), 0);
+		pidfile_remove(&pidfile);
+	}
+}
+END_TEST
+
+/* It goes, and with it what was locked, between two looks at it. */
+START_TEST(test_taken_over)
+{
+	put("77\n");
+	call_fail("lstat", 1, ENOENT);
+	ck_assert_int_eq(pidfile_create(&pidfile, path, NULL), 0);
+	ck_assert(call_has_failed());
+	ck_assert_str_eq(contents(), own_pid());
+}
+END_TEST
+
 Suite *pidfile_suite(void)
 {
 	Suite *suite = suite_create("pidfile");
@@ -148,6 +185,8 @@ Suite *pidfile_suite(void)
 	tcase_add_test(tc, test_in_use);
 	tcase_add_test(tc, test_named_by_mistake);
 	tcase_add_test(tc, test_not_ours_any_more);
+	tcase_add_test(tc, test_calls_fail);
+	tcase_add_test(tc, test_taken_over);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

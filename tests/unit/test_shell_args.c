@@ -250,6 +250,32 @@ START_TEST(test_schema)
 }
 END_TEST
 
+static void check_type(const char *name, const char *expected)
+{
+	struct text text = { 0 };
+
+	schema_print_type(&text, odd, schema_find(odd, name));
+	ck_assert_str_eq(text.bytes, expected);
+	text_free(&text);
+}
+
+/* As help shows them. */
+START_TEST(test_type_names)
+{
+	check_type("str", "string");
+	check_type("number", "number");
+	check_type("bool", "on|off");
+	check_type("null", "null");
+	check_type("any", "value");
+	check_type("2", "file|none");
+	check_type("[int]", "list of integer");
+	check_type("4", "integer or null or string or list of object");
+	/* Made of itself: it has to end somewhere. */
+	check_type("8", "list of list of list of list of list of list of list of list of value");
+	check_type("nothing", "value");
+}
+END_TEST
+
 Suite *shell_args_suite(void)
 {
 	Suite *suite = suite_create("shell_args");
@@ -266,6 +292,7 @@ Suite *shell_args_suite(void)
 	tcase_add_test(tcase, test_open);
 	tcase_add_test(tcase, test_no_memory);
 	tcase_add_test(tcase, test_schema);
+	tcase_add_test(tcase, test_type_names);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

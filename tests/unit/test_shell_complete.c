@@ -26,6 +26,22 @@ static bool ask(void *opaque, const char *command, const char *name, const char 
 		struct json_value *returned)
 {
 	(void)opaque;
+	if (strcmp(command, "qom-list-types") == 0) {
+		/* Not asked for `abstract`, so without a type. */
+		ck_assert(!name || strcmp(name, "implements") == 0);
+		*returned = shell_fixture_value(!name ? "[{'name': 'all'}]" :
+						strcmp(value, "device") == 0 ?
+						"[{'name': 'e1000'}, {'name': 'edu'}]" :
+						"[{'name': 'rng-random'}]");
+		return true;
+	}
+	if (strcmp(command, "device-list-properties") == 0) {
+		ck_assert_str_eq(name, "typename");
+		ck_assert_str_eq(value, "e1000");
+		*returned = shell_fixture_value("[{'name': 'mac', 'type': 'str'},"
+						"{'name': 'multi', 'type': 'bool'}]");
+		return true;
+	}
 	ck_assert_str_eq(command, "qom-list");
 	ck_assert_str_eq(name, "path");
 	if (strcmp(value, "/") == 0)
@@ -65,6 +81,15 @@ static void setup(void)
 		" {'name': 'value', 'type': '6'}]},"
 		"{'name': '6', 'meta-type': 'alternate', 'members': ["
 		" {'type': 'Mode'}, {'type': '6'}, {'type': '6'}]},"
+		"{'name': 'dots', 'meta-type': 'command', 'arg-type': '7', 'ret-type': '0'},"
+		"{'name': '7', 'meta-type': 'object', 'members': ["
+		" {'name': 'x.y', 'type': 'Mode'}, {'name': 'x', 'type': '3'}]},"
+		"{'name': 'device_add', 'meta-type': 'command', 'arg-type': '8', 'ret-type': '0'},"
+		"{'name': '8', 'meta-type': 'object', 'members': ["
+		" {'name': 'driver', 'type': 'str'}]},"
+		"{'name': 'object-add', 'meta-type': 'command', 'arg-type': '9', 'ret-type': '0'},"
+		"{'name': '9', 'meta-type': 'object', 'members': ["
+		" {'name': 'qom-type', 'type': 'str'}, {'name': 'typename', 'type': 'str'}]},"
 		"{'name': '[3]', 'meta-type': 'array', 'element-type': '3'},"
 		"{'name': '[Mode]', 'meta-type': 'array', 'element-type': 'Mode'},"
 		"{'name': 'Mode', 'meta-type': 'enum', 'members': ["
@@ -149,6 +174,31 @@ START_TEST(test_arguments)
 	check("watch save fa", "watch save :fast=|");
 	/* One that is made of itself. */
 	check("either value=fu", "either value=:full |fuzzy |");
+}
+END_TEST
+
+/* A dot in a name, where another name may end. */
+START_TEST(test_dots)
+{
+	check("dots ", "dots :x.|x.y=|");
+	check("dots x.y=fu", "dots x.y=:full |fuzzy |");
+	check("dots x.mode=fu", "dots x.mode=:full |fuzzy |");
+	check("dots x.m", "dots :x.mode=|");
+	check("dots x.y.z=", "dots x.y.z=:");
+	check("dots y.", "dots :");
+}
+END_TEST
+
+/* What only the server knows: its types, and the properties of a device that is to be added. */
+START_TEST(test_types)
+{
+	check("device_add driver=e", "device_add driver=:e1000 |edu |");
+	check("device_add e10", "device_add :e1000 |");
+	check("device_add driver=e1000 m", "device_add driver=e1000 :mac=|multi=|");
+	check("device_add e1000 ma", "device_add e1000 :mac=|");
+	check("device_add id=x m", "device_add id=x :");
+	check("object-add qom-type=", "object-add qom-type=:rng-random |");
+	check("object-add typename=", "object-add typename=:all |");
 }
 END_TEST
 
@@ -291,6 +341,8 @@ Suite *shell_complete_suite(void)
 	tcase_add_test(tcase, test_commands);
 	tcase_add_test(tcase, test_arguments);
 	tcase_add_test(tcase, test_items);
+	tcase_add_test(tcase, test_dots);
+	tcase_add_test(tcase, test_types);
 	tcase_add_test(tcase, test_nameless);
 	tcase_add_test(tcase, test_qom);
 	tcase_add_test(tcase, test_files);

@@ -211,6 +211,8 @@ START_TEST(test_marks)
 	/* Cut at the width, and at the number of lines. */
 	check_marks(NULL, "1\tabcdefghijklmnopqrstuvwxyz\n2\n3\n4\n",
 		    "1       abcdefghijkl\n2\n3\n");
+	/* A tab goes to the next column that is a multiple of 8, whatever characters are there. */
+	check_marks(NULL, "\u00e4\u00f6\u00fc\tx\ty\n", "\u00e4\u00f6\u00fc     x       y\n");
 }
 END_TEST
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "monitor/shell/values.h"
 #include "monitor/shell/words.h"
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/call_fail.h"
 #include "tests/unit/suites.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -234,6 +237,105 @@ START_TEST(test_long_history)
 }
 END_TEST
 
+static void count_whole_line(void *opaque, const char *line)
+{
+	size_t *count = opaque;
+
+	ck_assert_ptr_nonnull(line);
+	ck_assert_int_eq(strncmp(line, "line ", 5), 0);
+	++*count;
+}
+
+/* A line that there is no memory for is missed, and the others are what they are. */
+START_TEST(test_history_without_memory)
+{
+	char *path = history_path();
+	size_t count;
+	FILE *file;
+
+	file = fopen(path, "w");
+	for (int i = 0; i < HISTORY_LINES + 5; i++)
+		fprintf(file, "line %d\n", i);
+	fclose(file);
+	for (unsigned int n = 1; n <= HISTORY_LINES + 5; n += n == 1 ? HISTORY_LINES - 2 : 1) {
+		count = 0;
+		alloc_fail_at(n);
+		history_load(path, count_whole_line, &count);
+		ck_assert(alloc_has_failed());
+		ck_assert_uint_eq(count, HISTORY_LINES);
+	}
+	alloc_fail_at(1);
+	ck_assert_ptr_null(history_path());
+	alloc_fail_at(0);
+	free(path);
+}
+END_TEST
+
+/* One that can not be cut stays as it is, and nothing is left beside it. */
+START_TEST(test_history_that_stays)
+{
+	char *path = history_path(), *slash;
+	struct stat before, after;
+	size_t count = 0;
+	FILE *file;
+	DIR *dir;
+
+	file = fopen(path, "w");
+	for (int i = 0; i < 2 * HISTORY_LINES; i++)
+		fprintf(file, "line %d\n", i);
+	fclose(file);
+	ck_assert_int_eq(stat(path, &before), 0);
+	call_fail("rename", 1, EACCES);
+	history_load(path, count_whole_line, &count);
+	ck_assert(call_has_failed());
+	call_fail("open", 2, EACCES);
+	history_load(path, count_whole_line, &count);
+	ck_assert(call_has_failed());
+	call_fail("open", 1, EACCES);
+	history_load(path, count_whole_line, &count);
+	call_fail("open", 1, EACCES);
+	history_append(path, "line new");
+	ck_assert(call_has_failed());
+	call_fail("open", 0, 0);
+	ck_assert_uint_eq(count, 2 * HISTORY_LINES);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq(after.st_ino, before.st_ino);
+	ck_assert_int_eq(after.st_size, before.st_size);
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	dir = opendir(path);
+	for (count = 0; readdir(dir); count++)
+		;
+	closedir(dir);
+	ck_assert_uint_eq(count, 3);
+	free(path);
+}
+END_TEST
+
+START_TEST(test_history_place)
+{
+	char home[100], *path;
+
+	/* A directory that can not be made: a file is in its way. */
+	snprintf(home, sizeof(home), "%s/file/state", directory);
+	setenv("XDG_STATE_HOME", home, 1);
+	*strrchr(home, '/') = '\0';
+	fclose(fopen(home, "w"));
+	ck_assert_ptr_null(history_path());
+	unsetenv("XDG_STATE_HOME");
+	setenv("HOME", directory, 1);
+	path = history_path();
+	snprintf(home, sizeof(home), "%s/.local/state/vmonsh/history", directory);
+	ck_assert_str_eq(path, home);
+	free(path);
+	setenv("HOME", "relative", 1);
+	ck_assert_ptr_null(history_path());
+	/* Without a place there is no history. */
+	history_load(NULL, remember, NULL);
+	history_append(NULL, "x");
+}
+END_TEST
+
 START_TEST(test_target)
 {
 	struct error err;
@@ -335,6 +437,9 @@ Suite *shell_words_suite(void)
 	tcase_add_checked_fixture(files, make_directory, remove_directory);
 	tcase_add_test(files, test_history);
 	tcase_add_test(files, test_long_history);
+	tcase_add_test(files, test_history_without_memory);
+	tcase_add_test(files, test_history_that_stays);
+	tcase_add_test(files, test_history_place);
 	tcase_add_test(files, test_target);
 	suite_add_tcase(suite, files);
 	return suite;
