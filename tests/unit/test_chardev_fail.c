@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,21 +14,10 @@
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
 #include "tests/unit/chardev_bed.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 
 /* Memory and calls that fail, when a backend is opened and when somebody comes to it. */
-
-static unsigned int open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 /* Number `n` from here on fails: an allocation, or the call of this name. */
 static void fail_at(const char *what, unsigned int n)

@@ -16,6 +16,7 @@
 #include "monitor/monitor_internal.h"
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
 

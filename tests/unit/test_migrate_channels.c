@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "monitor/migrate_channel.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 
 /* Far ends of transfers by themselves: what they leave behind, whatever happens. */
@@ -23,19 +23,6 @@ static struct error err;
 static _Atomic bool cancelled;
 static struct fdsets sets;
 static unsigned int open_before, threads_before;
-
-static unsigned int count_entries(const char *name)
-{
-	DIR *stream = opendir(name);
-	const struct dirent *entry;
-	unsigned int count = 0;
-
-	while ((entry = readdir(stream)))
-		if (entry->d_name[0] != '.')
-			count++;
-	closedir(stream);
-	return count;
-}
 
 static void *note_tid(void *tid)
 {
@@ -55,7 +42,7 @@ static unsigned int count_threads(void)
 	snprintf(task, sizeof(task), "/proc/self/task/%d", tid);
 	while (access(task, F_OK) == 0)
 		usleep(1000);
-	return count_entries("/proc/self/task");
+	return running_threads();
 }
 
 static void setup(void)
@@ -68,7 +55,7 @@ static void setup(void)
 	cancelled = false;
 	signal(SIGPIPE, SIG_IGN);
 	fdsets_init(&sets);
-	open_before = count_entries("/proc/self/fd");
+	open_before = open_descriptors();
 	threads_before = count_threads();
 }
 
@@ -78,13 +65,13 @@ static void teardown(void)
 	 * A thread that looked a name up goes by itself, and may still be at it: with an eventfd of
 	 * its own, and what the C library frees last of all.
 	 */
-	while (count_entries("/proc/self/task") > threads_before)
+	while (running_threads() > threads_before)
 		usleep(1000);
 	fdsets_clear(&sets);
 	unlink(path);
 	unlink(other);
 	ck_assert_int_eq(rmdir(directory), 0);
-	ck_assert_uint_eq(count_entries("/proc/self/fd"), open_before);
+	ck_assert_uint_eq(open_descriptors(), open_before);
 	/* No process is left over, dead or alive. */
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 	ck_assert_int_eq(errno, ECHILD);

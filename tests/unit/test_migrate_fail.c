@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 #include "monitor/migrate_channel.h"
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/wire_fixture.h"
 
@@ -34,19 +34,6 @@ static bool failed;             /* what was to fail in the last attempt has done
 
 /* What becomes of the whole when one call fails. */
 enum effect { FAILS, MAY_FAIL, WORKS };
-
-static unsigned int count_entries(const char *name)
-{
-	DIR *stream = opendir(name);
-	const struct dirent *entry;
-	unsigned int count = 0;
-
-	while ((entry = readdir(stream)))
-		if (entry->d_name[0] != '.')
-			count++;
-	closedir(stream);
-	return count;
-}
 
 static void setup(void)
 {

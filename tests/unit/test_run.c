@@ -2,7 +2,6 @@
 #include "daemon/run.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 #include "tests/unit/system_kvm.h"
 
@@ -23,19 +23,6 @@
 static char directory[32];
 static struct options options;
 static int devnull, pipes[2];
-
-static unsigned int files_in(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned int n = 0;
-	struct dirent *entry;
-
-	ck_assert_ptr_nonnull(dir);
-	while ((entry = readdir(dir)))
-		n += entry->d_name[0] != '.';
-	closedir(dir);
-	return n;
-}
 
 static void remove_all(void)
 {
@@ -100,7 +87,7 @@ static void teardown(void)
 /* From its beginning to its end.  Nothing may be left behind, however it ends. */
 static int once(struct error *err)
 {
-	unsigned int before = files_in("/proc/self/fd");
+	unsigned int before = open_descriptors();
 	struct fake_kvm *fake;
 	sigset_t term;
 	int rc;
@@ -123,8 +110,8 @@ static int once(struct error *err)
 	/* When it ends, what can not be looked at is left: it may be somebody else's by now. */
 	if (rc == 0 && call_has_failed())
 		remove_all();
-	ck_assert_uint_eq(files_in(directory), 0);
-	ck_assert_uint_eq(files_in("/proc/self/fd"), before);
+	ck_assert_uint_eq(count_entries(directory), 0);
+	ck_assert_uint_eq(open_descriptors(), before);
 	/* It said why, in one line. */
 	ck_assert_msg(rc == 0 || rc == -1, "%d", rc);
 	ck_assert_msg(rc == 0 || (*err->text && !strchr(err->text, '\n')), "%s", err->text);

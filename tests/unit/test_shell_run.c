@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -16,6 +15,7 @@
 #include "monitor/shell/shell.h"
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 
 /*
@@ -139,17 +139,6 @@ static void teardown(void)
 	unlink(path);
 	unlink(script);
 	ck_assert_int_eq(rmdir(directory), 0);
-}
-
-static unsigned int open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* What it has printed, and what it has complained of, which goes to the same place. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/snapshot_fixture.h"
 #include "tests/unit/suites.h"
 
@@ -43,18 +43,6 @@ static void teardown(void)
 	memory_destroy(&copy);
 	sections_free(&sections);
 	place_end(&place);
-}
-
-static unsigned int nr_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int nr = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
 }
 
 static void restart(void)
@@ -159,7 +147,7 @@ static const struct {
 START_TEST(a_file)
 {
 	const char *name = of_writers[_i].name;
-	unsigned int before = nr_fds(), refused = 0, n;
+	unsigned int before = open_descriptors(), refused = 0, n;
 	bool over = false;
 	int rc;
 
@@ -170,7 +158,7 @@ START_TEST(a_file)
 		over = !disarm(name);
 		ck_assert(rc == 0 || !over);
 		ck_assert_uint_eq(place_files(&place), 1);
-		ck_assert_uint_eq(nr_fds(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 		refused += rc < 0;
 		if (rc < 0) {
 			one_line(ENOMEM);
@@ -384,7 +372,7 @@ START_TEST(a_file_in)
 	const size_t nr = sizeof(calls) / sizeof(calls[0]);
 	const char *name = calls[_i % nr];
 	bool over = false, map = (size_t)_i / nr;
-	unsigned int before = nr_fds();
+	unsigned int before = open_descriptors();
 
 	restart();
 	ck_assert_int_eq(snapshot_write_file(place.path, &sections, &ram, &transfer, &err), 0);
@@ -404,7 +392,7 @@ START_TEST(a_file_in)
 			check_ram(&copy);
 		}
 		ck_assert_int_eq(memory_clear(&copy, &err), 0);
-		ck_assert_uint_eq(nr_fds(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 	}
 	/* A signal in between is no failure. */
 	call_fail("pread", 1, EINTR);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/snapshot_machine.h"
 #include "tests/unit/suites.h"
@@ -351,18 +351,6 @@ END_TEST
 
 /* ---- Clones ---- */
 
-static unsigned int nr_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int nr = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /* All three steps.  `*opened`: the first has been done. */
 static int make_clone(bool *opened)
 {
@@ -392,7 +380,7 @@ START_TEST(cloning)
 	ck_assert_int_eq(save_it(), 0);
 	machine_dispatch();
 	machine_stop();
-	before = nr_fds();
+	before = open_descriptors();
 	for (unsigned int n = 1; !over; n++) {
 		machine_host();
 		if (name)
@@ -415,7 +403,7 @@ START_TEST(cloning)
 			ck_assert_str_eq(fake_kvm_leaks(machine.fake), "");
 			fake_kvm_free(machine.fake);
 		}
-		ck_assert_uint_eq(nr_fds(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 	}
 	transfers_end();
 }

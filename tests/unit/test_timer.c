@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <semaphore.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 #include "vmm/dev/timer.h"
 #include "vmm/log.h"
@@ -38,18 +38,6 @@ static void on_fire(void *opaque)
 	sem_post(&fired);
 }
 
-static unsigned int nr_threads(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	unsigned int nr = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	for (struct dirent *entry; (entry = readdir(dir));)
-		nr += entry->d_name[0] != '.';
-	closedir(dir);
-	return nr;
-}
-
 static void await_fired(void)
 {
 	while (sem_wait(&fired) == -1)
@@ -72,17 +60,17 @@ static void teardown(void)
 
 START_TEST(no_thread_before_it_is_set)
 {
-	unsigned int before = nr_threads(), with;
+	unsigned int before = running_threads(), with;
 
 	timer_set(timer, TIMER_NEVER);
-	ck_assert_uint_eq(nr_threads(), before);
+	ck_assert_uint_eq(running_threads(), before);
 	timer_set(timer, utc() + 3600 * NSEC);
 	/* A sanitizer may have one of its own then. */
-	with = nr_threads();
+	with = running_threads();
 	ck_assert_uint_gt(with, before);
 	timer_set(timer, TIMER_NEVER);
 	timer_set(timer, utc() + 3600 * NSEC);
-	ck_assert_uint_eq(nr_threads(), with);
+	ck_assert_uint_eq(running_threads(), with);
 }
 END_TEST
 
@@ -167,7 +155,7 @@ static void on_log(enum log_level level, const char *line)
 START_TEST(no_timer_or_no_thread)
 {
 	const char *name = _i ? "pthread_create" : "timerfd_create";
-	unsigned int before = nr_threads();
+	unsigned int before = running_threads();
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	close(fd);
@@ -178,7 +166,7 @@ START_TEST(no_timer_or_no_thread)
 		timer_set(timer, 1);
 		ck_assert(call_has_failed());
 		ck_assert_uint_eq(warnings, 1);
-		ck_assert_uint_eq(nr_threads(), before);
+		ck_assert_uint_eq(running_threads(), before);
 		/* The next descriptor is the same again. */
 		ck_assert_int_eq(eventfd(0, EFD_CLOEXEC), fd);
 		close(fd);

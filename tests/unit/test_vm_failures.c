@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
 #include "tests/unit/alloc_fail.h"
 #include "tests/unit/boot_images.h"
 #include "tests/unit/call_fail.h"
+#include "tests/unit/leftovers.h"
 #include "tests/unit/migration_fixture.h"
 #include "tests/unit/snapshot_machine.h"
 #include "tests/unit/suites.h"
@@ -143,25 +143,13 @@ START_TEST(creation_without_memory)
 }
 END_TEST
 
-static unsigned int nr_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int nr = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /* A machine comes of that nevertheless, or there is one line that says why not. */
 START_TEST(creation_with_any_call_failing)
 {
 	static const char *const calls[] = {
 		"open", "fstat", "pread", "mmap", "munmap", "madvise", "getrandom",
 	};
-	unsigned int before = nr_fds(), refused = 0;
+	unsigned int before = open_descriptors(), refused = 0;
 	bool over = false, there;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++, over = false) {
@@ -179,7 +167,7 @@ START_TEST(creation_with_any_call_failing)
 				one_line(ENOMEM);
 			refused += !there;
 			machine_stop();
-			ck_assert_uint_eq(nr_fds(), before);
+			ck_assert_uint_eq(open_descriptors(), before);
 		}
 	}
 	ck_assert_uint_ge(refused, _i ? 10 : 6);

@@ -4,7 +4,6 @@
 #include "tests/unit/wire_fixture.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -149,17 +148,6 @@ unsigned int wire_clients(const struct wire *wire)
 
 	TAILQ_FOREACH(client, &wire->monitor->clients, link)
 		count++;
-	return count;
-}
-
-unsigned int open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	while (readdir(directory))
-		count++;
-	closedir(directory);
 	return count;
 }
 

@@ -61,9 +61,6 @@ void wire_expect(struct wire *wire, struct peer *peer, const char *text, const c
 /* Connected clients. */
 unsigned int wire_clients(const struct wire *wire);
 
-/* Of this process; the number means something only beside another one. */
-unsigned int open_descriptors(void);
-
 /* Reads what there is without running the loop. */
 void peer_read(struct peer *peer);
 /* Forgets what has been read. */
