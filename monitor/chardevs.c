@@ -22,16 +22,12 @@ static bool own_address(int fd, union address *address, socklen_t *len)
 	return getsockname(fd, &address->any, len) == 0;
 }
 
-/* Whether any client has come by a socket: those have its address. */
-static bool is_connected(const struct monitor *monitor, const union address *address, socklen_t len)
+static bool is_connected(const struct listener *listener)
 {
 	const struct monitor_client *client;
-	union address other;
-	socklen_t other_len;
 
-	TAILQ_FOREACH(client, &monitor->clients, link)
-		if (own_address(client->fd, &other, &other_len) && other_len == len &&
-		    memcmp(&other, address, len) == 0)
+	TAILQ_FOREACH(client, &listener->monitor->clients, link)
+		if (client->number == listener->number)
 			return true;
 	return false;
 }
@@ -53,9 +49,10 @@ static void describe_listener(const struct listener *listener, struct chardev_in
 
 	*info = monitor_info("socket", listener->number);
 	info->fd = listener->socket.fd;
-	info->connected = own_address(listener->socket.fd, &address, &len) &&
-			  is_connected(listener->monitor, &address, len);
+	info->connected = is_connected(listener);
 	gone = info->connected ? "" : "disconnected:";
+	if (!own_address(listener->socket.fd, &address, &len))
+		return;
 	if (address.any.sa_family == AF_UNIX) {
 		snprintf(info->path, sizeof(info->path), "%.*s",
 			 (int)sizeof(address.local.sun_path), address.local.sun_path);
@@ -112,7 +109,7 @@ static void describe_client(const struct monitor_client *client, struct chardev_
 
 static const struct monitor_client *of_its_own(const struct monitor_client *client)
 {
-	while (client && client->number < 0)
+	while (client && !client->is_monitor)
 		client = TAILQ_NEXT(client, link);
 	return client;
 }

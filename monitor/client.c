@@ -452,8 +452,8 @@ static int create_parts(struct monitor_client *client)
 	       (client->parser || client->terminal) ? 0 : -1;
 }
 
-static int add_client(struct monitor *monitor, int in, int out, int number,
-		      const struct monitor_options *options, struct error *err)
+static int add(struct monitor *monitor, int in, int out, int number, bool is_monitor,
+	       const struct monitor_options *options, struct error *err)
 {
 	struct monitor_client *client = calloc(1, sizeof(*client));
 	struct stat st;
@@ -468,6 +468,7 @@ static int add_client(struct monitor *monitor, int in, int out, int number,
 	client->fd = in;
 	client->out_fd = out;
 	client->number = number;
+	client->is_monitor = is_monitor;
 	client->options = *options;
 	client->is_socket = in == out && fstat(in, &st) == 0 && S_ISSOCK(st.st_mode);
 	client->is_pollable = client->is_socket || is_pollable(in);
@@ -497,14 +498,20 @@ fail:
 	return -1;
 }
 
+int client_add(struct monitor *monitor, int fd, int number, const struct monitor_options *options,
+	       struct error *err)
+{
+	return add(monitor, fd, fd, number, false, options, err);
+}
+
 int monitor_add_client(struct monitor *monitor, int in, int out,
 		       const struct monitor_options *options, struct error *err)
 {
-	return add_client(monitor, in, out, -1, options, err);
+	return add(monitor, in, out, -1, false, options, err);
 }
 
 int monitor_serve(struct monitor *monitor, int in, int out, const struct monitor_options *options,
 		  struct error *err)
 {
-	return add_client(monitor, in, out, monitor->next_number++, options, err);
+	return add(monitor, in, out, monitor->next_number++, true, options, err);
 }

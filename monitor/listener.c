@@ -85,7 +85,7 @@ static void serve(struct listener *listener, int fd)
 	/* A reply is one piece; an event right behind it need not wait for its acknowledgement. */
 	if (!listener->is_unix)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (monitor_add_client(listener->monitor, fd, fd, &listener->options, &err) < 0)
+	if (client_add(listener->monitor, fd, listener->number, &listener->options, &err) < 0)
 		log_warning("%s", err.text);
 }
 

@@ -97,7 +97,8 @@ struct monitor_client {
 	int fd;                                 /* -1 once closed */
 	int out_fd;                             /* the same, for sockets */
 	bool is_socket, is_pollable;            /* of `fd` */
-	int number;                             /* a monitor of its own: as listener.number; else -1 */
+	int number;                             /* of its listener; -1: it has none */
+	bool is_monitor;                        /* it is one of its own, and the number is its own */
 	struct monitor_options options;
 	struct terminal *terminal;              /* of a text monitor; else NULL */
 	bool negotiated;                        /* qmp_capabilities has succeeded */
@@ -195,6 +196,9 @@ void monitor_end(struct monitor *monitor, bool nobody_waited);
 void listener_free(struct listener *listener);
 
 /* client.c */
+/* Of the listener `number`: as monitor_add_client(), which is for those of none. */
+int client_add(struct monitor *monitor, int fd, int number, const struct monitor_options *options,
+	       struct error *err);
 /* Takes the next request off the queue, which must hold one. */
 void client_take_request(struct monitor_client *client, struct request *request);
 void request_free(struct request *request);
