@@ -84,19 +84,6 @@ static void print_vectors(struct text *out, const char *name, const struct kvm_l
 	text_printf(out, "%s\n", any ? "" : "(none)");
 }
 
-/* The processor's priority: that of the task or of the interrupt in service (SDM, 11.8.3.1). */
-static unsigned int priority(const struct kvm_lapic_state *lapic)
-{
-	unsigned int tpr = lapic_register(lapic, LAPIC_TPR) & 0xff;
-	int vector = 255;
-
-	while (vector >= 0 && !lapic_vector(lapic, LAPIC_ISR, vector))
-		vector--;
-	if (vector < 0 || tpr >> 4 >= (unsigned int)vector >> 4)
-		return tpr;
-	return vector & 0xf0;
-}
-
 void hmp_print_lapic(struct text *out, int cpu, const struct kvm_lapic_state *lapic, bool x2apic)
 {
 	uint32_t svr = lapic_register(lapic, LAPIC_SVR), tdcr = lapic_register(lapic, LAPIC_TDCR);
@@ -126,5 +113,5 @@ void hmp_print_lapic(struct text *out, int cpu, const struct kvm_lapic_state *la
 		    lapic_register(lapic, LAPIC_TPR) & 0xff, dfr, ldr);
 	if (dfr == DFR_CLUSTER)
 		text_printf(out, "(cluster %u: id %u)", ldr >> 4, ldr & 0xf);
-	text_printf(out, " PPR 0x%02x\n", priority(lapic));
+	text_printf(out, " PPR 0x%02x\n", lapic_priority(lapic));
 }

@@ -15,6 +15,7 @@
 #define LAPIC_VERSION   0x030
 #define LAPIC_TPR       0x080
 #define LAPIC_APR       0x090
+#define LAPIC_PPR       0x0a0
 #define LAPIC_LDR       0x0d0
 #define LAPIC_DFR       0x0e0
 #define LAPIC_SVR       0x0f0
@@ -63,6 +64,24 @@ static inline bool lapic_vector(const struct kvm_lapic_state *lapic, unsigned in
 				uint8_t vector)
 {
 	return lapic_register(lapic, offset + vector / 32 * 16) >> vector % 32 & 1;
+}
+
+/*
+ * The processor's priority: that of the task or of the interrupt in service (SDM, 11.8.3.1).  What
+ * the page has in LAPIC_PPR may be older, for KVM works it out when it needs it: after
+ * KVM_SET_LAPIC, say, it takes nothing to be in service (apic_update_ppr() in
+ * arch/x86/kvm/lapic.c).
+ */
+static inline uint32_t lapic_priority(const struct kvm_lapic_state *lapic)
+{
+	uint32_t tpr = lapic_register(lapic, LAPIC_TPR) & 0xff;
+	int vector = 255;
+
+	while (vector >= 0 && !lapic_vector(lapic, LAPIC_ISR, (uint8_t)vector))
+		vector--;
+	if (vector < 0 || tpr >> 4 >= (uint32_t)vector >> 4)
+		return tpr;
+	return (uint32_t)vector & 0xf0;
 }
 
 #endif

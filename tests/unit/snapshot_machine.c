@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/unit/state_fixture.h"
+#include "vmm/lapic.h"
 
 #define HEADER 8        /* of an item */
 
@@ -105,6 +106,7 @@ void fill_vcpu(struct fake_vcpu *v, enum filling filling, uint64_t *seed)
 	fill(v->lapic.regs, sizeof(v->lapic.regs), seed);
 	memcpy(v->lapic.regs + 0x320, &lvtt, sizeof(lvtt));
 	memcpy(v->lapic.regs + 0x380, zero, sizeof(zero));
+	lapic_set_register(&v->lapic, LAPIC_PPR, lapic_priority(&v->lapic));
 	/* Of machine-check banks the host has more than our vCPUs. */
 	for (unsigned int i = 0; i < v->nr_msrs; i++)
 		if (msr_table_find(machine.vm->msr_table, v->msr[i].index) >= 0 ||

@@ -330,6 +330,36 @@ START_TEST(an_edit_counts_more_than_memory)
 }
 END_TEST
 
+/* The kernel works PPR out when it needs it; what is saved does not depend on that. */
+START_TEST(a_priority_that_is_stale)
+{
+	static const struct {
+		uint32_t in_service, tpr, stale, priority;
+	} cases[] = {
+		{ VECTOR, 0, 0, VECTOR }, { VECTOR, 0x51, 0, 0x51 }, { 0, 0, VECTOR, 0 },
+		{ VECTOR + 5, 0x4f, 0, 0x4f }, { VECTOR + 5, 0x3f, 0, VECTOR },
+	};
+	struct kvm_lapic_state *lapic;
+	uint32_t ppr;
+	size_t len;
+
+	start_host((struct timer) { VECTOR | MASKED, 0, 0, KVM_MP_STATE_RUNNABLE });
+	lapic = &machine_model(0)->lapic;
+	lapic_set_register(lapic, LAPIC_TPR, cases[_i].tpr);
+	lapic_set_register(lapic, LAPIC_PPR, cases[_i].stale);
+	if (cases[_i].in_service)
+		lapic_set_register(lapic, LAPIC_ISR + cases[_i].in_service / 32 * 16,
+				   1U << cases[_i].in_service % 32);
+	save(&first);
+	memcpy(&ppr, item_data(&first, SNAPSHOT_LAPIC, &len) + LAPIC_PPR, sizeof(ppr));
+	ck_assert_uint_eq(ppr, cases[_i].priority);
+	lapic_set_register(lapic, LAPIC_PPR, cases[_i].priority);
+	save(&again);
+	ck_assert_pstr_eq(sections_difference(&first, &again), NULL);
+	end();
+}
+END_TEST
+
 /* State that somebody has edited is not taken through KVM_RUN; the tick comes by the load. */
 START_TEST(an_edited_vcpu_does_not_settle)
 {
@@ -467,6 +497,7 @@ Suite *snapshot_timer_suite(void)
 	tcase_add_test(timer, a_pending_triple_fault_stays);
 	suite_add_tcase(suite, timer);
 	tcase_add_loop_test(twice, saved_twice_is_the_same, 0, 8);
+	tcase_add_loop_test(twice, a_priority_that_is_stale, 0, 5);
 	tcase_add_test(twice, the_pit_stands_still);
 	suite_add_tcase(suite, twice);
 	return suite;

@@ -93,6 +93,8 @@ static int save_lapic(struct vcpu *vcpu, struct bytes_out *out, struct error *er
 	lapic = *now;
 	lapic_set_register(&lapic, LAPIC_TMICT, frozen->timer_initial);
 	lapic_set_register(&lapic, LAPIC_TMCCT, frozen->timer_count);
+	/* Else it would depend on when the kernel last cared. */
+	lapic_set_register(&lapic, LAPIC_PPR, lapic_priority(&lapic));
 	put_item(out, SNAPSHOT_LAPIC, &lapic, sizeof(lapic));
 	return 0;
 }
