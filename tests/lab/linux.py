@@ -114,8 +114,7 @@ class Microvm(Guest):
                  "-initrd", path(kernel, "initrd"), "-append", f"console=ttyS0 {append}"],
                 stdin=subprocess.PIPE, stdout=out, stderr=err)
         try:
-            vmond.wait_until(lambda: os.path.exists(monitor), "QEMU's monitor")
-            self.qmp = vmond.Qmp(monitor)
+            self.qmp = vmond.connect(monitor)
             self.cpus = self.wait_for_user_space()
         except BaseException:
             self.close()

@@ -40,7 +40,7 @@ class Qemu:
              "-name", "peer", "-qmp", f"unix:{self.path},server=on,wait=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         test.addCleanup(self.close)
-        vmond.wait_until(lambda: os.path.exists(self.path), "QEMU's socket")
+        vmond.connect(self.path).close()
 
     def close(self):
         self.process.terminate()

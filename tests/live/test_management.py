@@ -260,14 +260,7 @@ class Shapes(vmond.LiveTest):
                 stdout=subprocess.DEVNULL, stderr=stderr)
         self.addCleanup(process.wait)
         self.addCleanup(process.terminate)
-
-        def attempt():
-            try:
-                return vmond.Qmp(path)
-            except (FileNotFoundError, ConnectionRefusedError):
-                self.assertIsNone(process.poll())
-                return None
-        client = vmond.wait_until(attempt, "QEMU's monitor")
+        client = vmond.connect(path, check=lambda: self.assertIsNone(process.poll()))
         self.addCleanup(client.close)
         return client.session.schema
 

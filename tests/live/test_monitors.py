@@ -301,8 +301,7 @@ class Monitors(vmond.LiveTest):
                  "stdio,mode=readline", "--monitor", f"unix:{path}"], stdin=slave, stdout=slave,
                 stderr=slave, preexec_fn=lead_session) as shell:
             os.close(slave)
-            vmond.wait_until(lambda: os.path.exists(path), "the monitor's socket")
-            q = vmond.Qmp(path)
+            q = vmond.connect(path)
             try:
                 self.assertTrue(echoes())
                 with open(fifo, "w", encoding="ascii") as f:

@@ -138,8 +138,7 @@ class Process(vmond.DirectoryTest):
         with ours, theirs, open(self.path("stderr"), "wb") as stderr, \
              subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=stderr) as p:
             try:
-                vmond.wait_until(lambda: os.path.exists(self.path("monitor")), "the monitor")
-                q = vmond.Qmp(self.path("monitor"))
+                q = vmond.connect(self.path("monitor"))
                 # Two for a byte, so that more is in the queue than the socket has room for.
                 vmond.wait_until(lambda: self.exits(q) > 16000, "output")
                 p.terminate()

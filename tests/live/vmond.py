@@ -215,6 +215,17 @@ class Qmp:
         self.sock.close()
 
 
+def connect(path, negotiate=True, check=lambda: None):
+    """A client of a server on its way, whose socket is there before it listens."""
+    def attempt():
+        try:
+            return Qmp(path, negotiate)
+        except (FileNotFoundError, ConnectionRefusedError):
+            check()
+            return None
+    return wait_until(attempt, f"a server at {path}")
+
+
 class Serial:
     """What the guest has sent out of its serial port, as the file it is written to grows."""
 
@@ -298,16 +309,13 @@ class Machine:
         with open(self.path("stderr"), encoding="utf-8", errors="replace") as f:
             return f.read()
 
+    def _check(self):
+        if self.process.poll() is not None:
+            raise Ended(self.process.returncode, self.stderr()) from None
+
     def connect(self, negotiate=True):
         """One more client."""
-        def attempt():
-            try:
-                return Qmp(self.monitor_path, negotiate)
-            except (FileNotFoundError, ConnectionRefusedError):
-                if self.process.poll() is not None:
-                    raise Ended(self.process.returncode, self.stderr()) from None
-                return None
-        client = wait_until(attempt, "the monitor's socket")
+        client = connect(self.monitor_path, negotiate, self._check)
         self.clients.append(client)
         return client
 
