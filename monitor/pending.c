@@ -38,12 +38,17 @@ static void pending_free(struct qmp_pending *pending)
 	free(pending);
 }
 
+/* An event that could not be queued may have closed it. */
+static bool can_wait(const struct monitor_client *client)
+{
+	return client && client->fd >= 0 && !client->pending;
+}
+
 struct qmp_pending *qmp_defer(struct qmp_call *call, qmp_gone_fn *gone, void *opaque)
 {
 	struct qmp_pending *pending;
 
-	/* An event that could not be queued may have closed it. */
-	if (!call->client || call->client->fd < 0 || call->out_of_band || call->client->pending) {
+	if (!can_wait(call->client) || call->out_of_band) {
 		error_set(&call->error, ENOTSUP, "The reply to this command can not be waited for");
 		return NULL;
 	}
@@ -66,7 +71,7 @@ struct qmp_pending *hmp_defer(struct hmp *hmp, qmp_gone_fn *gone, void *opaque)
 
 	if (hmp->call)
 		pending = qmp_defer(hmp->call, gone, opaque);
-	else if (hmp->client && hmp->client->fd >= 0 && !hmp->client->pending)
+	else if (can_wait(hmp->client))
 		pending = pending_new(hmp->client, gone, opaque);
 	if (!pending) {
 		/* Not to be taken for the end of what has begun. */

@@ -61,12 +61,10 @@ static void print_note(struct shell *sh, const struct note *note)
 
 	if (note->shown && (sh->options->json || sh->interactive))
 		return;
-	/* It was a message: what it lacks is memory. */
+	/* It was a message: what it lacks is memory, and it has no data then. */
 	text.failed = !value_parse(&event, note->json, strlen(note->json));
 	data = json_get(&event, "data");
-	if (text.failed)
-		;
-	else if (sh->options->json)
+	if (sh->options->json && !text.failed)
 		shell_json_line(sh, NULL, &event);
 	else if (data)
 		print_value(&text, &sh->style, data);
