@@ -125,6 +125,24 @@ bool call_has_failed(void)
 	return failed;
 }
 
+void fail_at(const char *name, unsigned int n, int code)
+{
+	if (name)
+		call_fail(name, n, code);
+	else
+		alloc_fail_at(n);
+}
+
+bool fail_end(void)
+{
+	bool has_failed = failed || alloc_has_failed();
+
+	countdown = 0;
+	failed = false;
+	alloc_fail_at(0);
+	return has_failed;
+}
+
 static bool fails_now(const char *name)
 {
 	unsigned int left = countdown;

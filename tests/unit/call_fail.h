@@ -20,6 +20,12 @@ void call_fail(const char *name, unsigned int n, int code);
 /* Whether it has failed. */
 bool call_has_failed(void);
 
+/* The same, and if `name` is NULL, alloc_fail_at(): for lists of both. */
+void fail_at(const char *name, unsigned int n, int code);
+
+/* Whether that has failed.  From here on nothing does, and it is asked for once. */
+bool fail_end(void);
+
 /* From here on fopen() takes what has the same name in this directory; NULL: what it is asked for. */
 void call_fopen_in(const char *directory);
 

@@ -11,27 +11,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
 #include "tests/unit/chardev_bed.h"
 #include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
 
 /* Memory and calls that fail, when a backend is opened and when somebody comes to it. */
-
-/* Number `n` from here on fails: an allocation, or the call of this name. */
-static void fail_at(const char *what, unsigned int n)
-{
-	if (strcmp(what, "memory") == 0)
-		alloc_fail_at(n);
-	else
-		call_fail(what, n, ENOMEM);
-}
-
-static bool has_failed(const char *what)
-{
-	return strcmp(what, "memory") == 0 ? alloc_has_failed() : call_has_failed();
-}
 
 static const char *const backends[] = { "file", "unix", "pty", "stdio" };
 
@@ -43,7 +28,7 @@ static const char *address_of(const char *backend)
 START_TEST(test_open)
 {
 	static const char *const what[] = {
-		"memory", "open", "fcntl", "fstat", "socket", "bind", "listen", "posix_openpt",
+		NULL, "open", "fcntl", "fstat", "socket", "bind", "listen", "posix_openpt",
 		"tcgetattr", "tcsetattr", "event_add",
 	};
 	const char *address = address_of(backends[_i]);
@@ -62,7 +47,7 @@ START_TEST(test_open)
 		unsigned int n = 0;
 
 		do {
-			fail_at(what[i], ++n);
+			fail_at(what[i], ++n, ENOMEM);
 			if (bed_try_open(address, &err) < 0) {
 				ck_assert_msg(strstr(err.text, "annot allocate memory") ||
 					      strstr(err.text, "out of memory"), "%s", err.text);
@@ -72,8 +57,7 @@ START_TEST(test_open)
 			ck_assert_uint_eq(open_descriptors(), before);
 			ck_assert(!strcmp(backends[_i], "file") || !bed.path ||
 				  access(bed.path, F_OK) < 0);
-		} while (has_failed(what[i]));
-		fail_at(what[i], 0);
+		} while (fail_end());
 	}
 	ck_assert_uint_ge(failures, 4);
 	bed_open(address);
@@ -142,7 +126,7 @@ END_TEST
 /* A client that can not be served is turned away, and the next one is served. */
 START_TEST(test_client)
 {
-	static const char *const what[] = { "memory", "fcntl", "event_add" };
+	static const char *const what[] = { NULL, "fcntl", "event_add" };
 	unsigned int before;
 
 	bed_open(bed_address("unix"));
@@ -156,7 +140,7 @@ START_TEST(test_client)
 			char byte;
 
 			pfd.fd = connect_client();
-			fail_at(what[i], ++n);
+			fail_at(what[i], ++n, ENOMEM);
 			bed_settle();
 			if (poll(&pfd, 1, 0) > 0) {
 				ck_assert_int_eq(read(pfd.fd, &byte, 1), 0);
@@ -165,8 +149,7 @@ START_TEST(test_client)
 			}
 			close(pfd.fd);
 			bed_settle();
-			failed = has_failed(what[i]);
-			fail_at(what[i], 0);
+			failed = fail_end();
 			ck_assert_uint_eq(open_descriptors(), before);
 			pfd.fd = connect_client();
 			bed_transmit("served");
@@ -227,7 +210,7 @@ END_TEST
 START_TEST(test_pty)
 {
 	static const char *const what[] = {
-		"memory", "poll", "fcntl", "tcgetattr", "tcsetattr", "event_add",
+		NULL, "poll", "fcntl", "tcgetattr", "tcsetattr", "event_add",
 	};
 	unsigned int before;
 
@@ -243,7 +226,7 @@ START_TEST(test_pty)
 			size_t eaten = bed.eaten_len;
 
 			ck_assert_int_ge(fd, 0);
-			fail_at(what[i], ++n);
+			fail_at(what[i], ++n, ENOMEM);
 			ck_assert_int_eq(write(fd, "in", 2), 2);
 			while (bed.eaten_len < eaten + 2)
 				ck_assert_int_eq(event_base_loop(bed.base, EVLOOP_ONCE), 0);
@@ -252,10 +235,9 @@ START_TEST(test_pty)
 			close(fd);
 			while (open_descriptors() > before)
 				ck_assert_int_eq(event_base_loop(bed.base, EVLOOP_ONCE), 0);
-			failed = has_failed(what[i]);
-			fail_at(what[i], 0);
+			failed = fail_end();
 			/* The second is a timer, without which nothing can be looked at again. */
-		} while (failed && strcmp(what[i], "event_add"));
+		} while (failed && (!what[i] || strcmp(what[i], "event_add")));
 	}
 }
 END_TEST

@@ -349,7 +349,7 @@ END_TEST
 
 enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_STALE, LISTEN_FD, LISTEN_KINDS };
 
-static bool call_fails, alloc_fails;    /* of the last of these: */
+static bool failed;     /* what was to fail in the last of these */
 
 /* With the n-th call of `name`, or allocation if that is NULL, failing; n 0: none. */
 static bool begins_to_listen(enum listen_kind kind, const char *name, unsigned int n, int code)
@@ -368,16 +368,9 @@ static bool begins_to_listen(enum listen_kind kind, const char *name, unsigned i
 		snprintf(text, sizeof(text), "fd:%d", passed);
 	}
 	memset(&err, 0, sizeof(err));
-	if (name)
-		call_fail(name, n, code);
-	else
-		alloc_fail_at(n);
+	fail_at(name, n, code);
 	listens = monitor_listen(wire.monitor, text, &err) == 0;
-	alloc_fails = alloc_has_failed();
-	alloc_fail_at(0);
-	call_fails = name && call_has_failed();
-	if (name)
-		call_fail(name, 0, 0);
+	failed = fail_end();
 	if (listens)
 		listener_free(TAILQ_FIRST(&wire.monitor->listeners));
 	else
@@ -401,14 +394,14 @@ START_TEST(test_call_fails)
 	bool seen = false;
 
 	for (enum listen_kind kind = 0; kind < LISTEN_KINDS; kind++) {
-		call_fails = true;
-		for (unsigned int n = 1; call_fails; n++) {
+		failed = true;
+		for (unsigned int n = 1; failed; n++) {
 			bool listens = begins_to_listen(kind, listen_calls[_i].name, n,
 							listen_calls[_i].code);
 
 			ck_assert_uint_lt(n, 100);
-			seen |= call_fails;
-			if (call_fails && listen_calls[_i].needed)
+			seen |= failed;
+			if (failed && listen_calls[_i].needed)
 				ck_assert_msg(!listens, "%d: %u", kind, n);
 			else
 				ck_assert_msg(listens, "%s", err.text);
@@ -425,8 +418,8 @@ START_TEST(test_no_memory)
 	unsigned int n = 1;
 
 	while (!begins_to_listen(_i, NULL, n++, 0))
-		ck_assert(alloc_fails);
-	ck_assert(!alloc_fails);
+		ck_assert(failed);
+	ck_assert(!failed);
 	ck_assert_uint_gt(n, 3);
 }
 END_TEST

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "monitor/migrate_channel.h"
-#include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
 #include "tests/unit/leftovers.h"
 #include "tests/unit/suites.h"
@@ -51,23 +50,6 @@ static void teardown(void)
 	event_base_free(base);
 	unlink(path);
 	ck_assert_int_eq(rmdir(directory), 0);
-}
-
-/* The n-th call of `name`, or allocation if that is NULL. */
-static void arm(const char *name, unsigned int n, int code)
-{
-	failed = false;
-	if (name)
-		call_fail(name, n, code);
-	else
-		alloc_fail_at(n);
-}
-
-static void disarm(const char *name)
-{
-	failed |= name ? call_has_failed() : alloc_has_failed();
-	alloc_fail_at(0);
-	call_fail("open", 0, 0);
 }
 
 /* A line that says what could not be done, and why. */
@@ -173,11 +155,11 @@ static bool transfer(enum kind kind, const char *name, unsigned int n, int code)
 	if (kind == FD_OUT)
 		fd_names_put(&names, "x", open(path, O_RDWR | O_CLOEXEC), &err);
 	memset(&err, 0, sizeof(err));
-	arm(name, n, code);
+	fail_at(name, n, code);
 	rc = open_kind(kind, &channel);
 	if (rc == 0)
 		rc = use(kind, &channel);
-	disarm(name);
+	failed = fail_end();
 	if (kind == FILE_NEW || kind == FILE_OLD)
 		ck_assert(file_is(rc == 0 ? NEW : kind == FILE_NEW ? NULL : OLD) ||
 			  (rc < 0 && file_is(NEW)));
@@ -290,27 +272,25 @@ static bool connect_both(enum way way, bool dialling, const char *name, unsigned
 
 	memset(&err, 0, sizeof(err));
 	if (!dialling)
-		arm(name, n, code);
+		fail_at(name, n, code);
 	listener = start_listening(way, &in);
-	if (!dialling && !listener)
-		disarm(name);
 	if (listener) {
 		migrate_listener_tcp(listener, &bound, &ipv6);
 		if (dialling)
-			arm(name, n, code);
+			fail_at(name, n, code);
 		dial = start_dialling(way, &bound, &out);
 		while (dial && !out.calls)
 			event_base_loop(base, EVLOOP_ONCE);
 		if (dialling)
-			disarm(name);
+			failed = fail_end();
 		if (out.fd >= 0)
 			while (!in.calls)
 				event_base_loop(base, EVLOOP_ONCE);
 		else if (!in.calls)
 			migrate_listener_close(listener);
-		if (!dialling)
-			disarm(name);
 	}
+	if (!dialling)
+		failed = fail_end();
 	well = in.fd >= 0 && out.fd >= 0;
 	if (in.calls && in.fd < 0)
 		err = in.why;

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/unit/alloc_fail.h"
 #include "tests/unit/call_fail.h"
 #include "tests/unit/leftovers.h"
 #include "tests/unit/snapshot_fixture.h"
@@ -49,28 +48,6 @@ static void restart(void)
 {
 	memset(&transfer, 0, sizeof(transfer));
 	memset(&err, 0, sizeof(err));
-}
-
-/* `name` NULL: allocations. */
-static void arm(const char *name, unsigned int n, int code)
-{
-	restart();
-	if (name)
-		call_fail(name, n, code);
-	else
-		alloc_fail_at(n);
-}
-
-/* Whether it has failed; nothing does any more. */
-static bool disarm(const char *name)
-{
-	bool failed = name ? call_has_failed() : alloc_has_failed();
-
-	if (name)
-		call_fail(name, 0, 0);
-	else
-		alloc_fail_at(0);
-	return failed;
 }
 
 static void one_line(int code)
@@ -153,9 +130,10 @@ START_TEST(a_file)
 
 	for (n = 1; !over; n++) {
 		write_word(place.path, "old");
-		arm(name, n, ENOMEM);
+		restart();
+		fail_at(name, n, ENOMEM);
 		rc = snapshot_write_file(place.path, &sections, &ram, &transfer, &err);
-		over = !disarm(name);
+		over = !fail_end();
 		ck_assert(rc == 0 || !over);
 		ck_assert_uint_eq(place_files(&place), 1);
 		ck_assert_uint_eq(open_descriptors(), before);
@@ -260,9 +238,10 @@ START_TEST(a_stream_out)
 		struct pair pair = carry(carrier);
 		int flags = fcntl(pair.to, F_GETFL), rc;
 
-		arm(name, n, ENOMEM);
+		restart();
+		fail_at(name, n, ENOMEM);
 		rc = send_out(carrier, pair.to);
-		over = !disarm(name);
+		over = !fail_end();
 		ck_assert(is_needed(name) ? (rc == 0) == over : rc == 0 || !over);
 		if (rc < 0)
 			one_line(ENOMEM);
@@ -292,9 +271,10 @@ START_TEST(a_stream_in)
 
 		restart();
 		ck_assert_int_eq(send_out(carrier, pair.to), 0);
-		arm(name, n, ENOMEM);
+		restart();
+		fail_at(name, n, ENOMEM);
 		rc = take_in(pair.from);
-		over = !disarm(name);
+		over = !fail_end();
 		ck_assert(is_needed(name) ? (rc == 0) == over : rc == 0 || !over);
 		if (rc < 0) {
 			one_line(ENOMEM);
@@ -379,9 +359,10 @@ START_TEST(a_file_in)
 	for (unsigned int n = 1; !over; n++) {
 		int rc;
 
-		arm(name, n, ENOMEM);
+		restart();
+		fail_at(name, n, ENOMEM);
 		rc = read_file(map);
-		over = !disarm(name);
+		over = !fail_end();
 		ck_assert(rc == 0 || !over);
 		if (rc < 0) {
 			/* The position tells a file from a pipe. */

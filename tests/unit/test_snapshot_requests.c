@@ -383,14 +383,9 @@ START_TEST(cloning)
 	before = open_descriptors();
 	for (unsigned int n = 1; !over; n++) {
 		machine_host();
-		if (name)
-			call_fail(name, n, ENOMEM);
-		else
-			alloc_fail_at(n);
+		fail_at(name, n, ENOMEM);
 		rc = make_clone(&opened);
-		over = !(name ? call_has_failed() : alloc_has_failed());
-		call_fail("open", 0, 0);
-		alloc_fail_at(0);
+		over = !fail_end();
 		ck_assert_msg(rc == 0 || !over, "%s", err.text);
 		if (rc < 0)
 			one_line(name && !strcmp(name, "lseek") ? ESPIPE : ENOMEM);
